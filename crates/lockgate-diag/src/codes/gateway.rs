@@ -1,0 +1,3 @@
+//! LG05xx: the gateway.
+
+codes! {}

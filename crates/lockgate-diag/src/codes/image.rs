@@ -1,0 +1,3 @@
+//! LG03xx: images and gates.
+
+codes! {}

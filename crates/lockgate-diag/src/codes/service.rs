@@ -1,0 +1,3 @@
+//! LG04xx: services.
+
+codes! {}

@@ -1,0 +1,3 @@
+//! LG07xx: store and control.
+
+codes! {}

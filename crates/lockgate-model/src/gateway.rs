@@ -1,0 +1,199 @@
+//! What stacks want of the gateway: routes, consumers, keys. Compiled by the gateway into one
+//! immutable table.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// The whole wish of a node. A spec that breaks a rule is refused whole; the old table serves on.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct GatewaySpec {
+    /// Rises with every change; stated in every record and log line.
+    pub version: u64,
+    /// Routes; names are unique.
+    pub routes: Vec<RouteSpec>,
+    /// Consumers; names are unique.
+    pub consumers: Vec<ConsumerSpec>,
+    /// API keys; ids are unique.
+    pub api_keys: Vec<ApiKeySpec>,
+    /// Upstreams that routes name.
+    pub upstreams: Vec<UpstreamSpec>,
+}
+
+/// A route: which requests, under which policies, to which upstreams.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteSpec {
+    /// Stable name, `project/stack/name`.
+    pub name: String,
+    /// Which requests it takes.
+    pub matches: RouteMatch,
+    /// Where they go, by weight. Never empty.
+    pub backends: Vec<BackendSpec>,
+    /// Path prefix removed before forwarding.
+    pub strip_prefix: Option<String>,
+    /// Who may call.
+    pub auth: AuthPolicy,
+    /// How often one caller may call.
+    pub rate_limit: Option<RateLimitPolicy>,
+    /// Time limits.
+    pub timeouts: TimeoutPolicy,
+    /// Largest request body in bytes; `None` relays any size.
+    pub body_bytes_max: Option<u64>,
+}
+
+/// Which requests a route takes. Empty lists match everything.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct RouteMatch {
+    /// Hosts, exact or `*.example.org`.
+    pub hosts: Vec<String>,
+    /// Paths; any may match.
+    pub paths: Vec<PathMatch>,
+    /// Methods, upper case.
+    pub methods: Vec<String>,
+    /// Headers; all must match.
+    pub headers: Vec<FieldMatch>,
+    /// Query parameters; all must match.
+    pub query: Vec<FieldMatch>,
+}
+
+/// How a path is compared, on its normal form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathMatch {
+    /// The whole path.
+    Exact(String),
+    /// The path or a parent of it, by whole segments.
+    Prefix(String),
+    /// An anchored regular expression.
+    Regex(String),
+}
+
+/// A header or query parameter with an exact value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FieldMatch {
+    /// Its name; headers in lower case.
+    pub name: String,
+    /// The value; `None` means any.
+    pub value: Option<String>,
+}
+
+/// A backend of a route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendSpec {
+    /// Name of an [`UpstreamSpec`].
+    pub upstream: String,
+    /// Share of the requests relative to the other backends.
+    pub weight: u32,
+}
+
+/// Who may call a route. There is no default: a route without authentication says `Public`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AuthPolicy {
+    /// Anybody.
+    Public,
+    /// Bearers of an API key.
+    ApiKey {
+        /// Header that carries the key, lower case. `authorization` takes `Bearer <key>`.
+        header: String,
+        /// Consumers that may call; empty means every consumer.
+        consumers: Vec<String>,
+    },
+}
+
+/// A token bucket per caller: `requests` per `per`, with `burst` at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateLimitPolicy {
+    /// Requests added per period.
+    pub requests: u64,
+    /// The period.
+    pub per: Duration,
+    /// Most requests at once; at least 1.
+    pub burst: u64,
+}
+
+/// Time limits of an exchange.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TimeoutPolicy {
+    /// Connecting to the upstream.
+    pub connect: Duration,
+    /// From the request's end to the response head.
+    pub head: Duration,
+    /// Between two reads of a body.
+    pub idle: Duration,
+    /// The whole exchange; `None` for streams.
+    pub total: Option<Duration>,
+}
+
+impl Default for TimeoutPolicy {
+    /// 5 s to connect, 30 s to the head, 60 s idle, no total: a slow answer is more often a
+    /// large one than a dead one.
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(5),
+            head: Duration::from_secs(30),
+            idle: Duration::from_secs(60),
+            total: None,
+        }
+    }
+}
+
+/// Someone who calls APIs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConsumerSpec {
+    /// Stable name, `project/stack/name`.
+    pub name: String,
+}
+
+/// An API key as the node keeps it: never the key itself.
+///
+/// The key's text is `lgk_<id>_<secret>`; see [`ApiKeySpec::split`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ApiKeySpec {
+    /// Public part: 16 lower-case hex digits.
+    pub id: String,
+    /// Consumer it stands for.
+    pub consumer: String,
+    /// HMAC-SHA-256 of the whole key text under the node's key.
+    pub hash: [u8; 32],
+    /// Refused when false.
+    pub enabled: bool,
+}
+
+impl ApiKeySpec {
+    /// The prefix of every key, so that leak scanners can find them.
+    pub const PREFIX: &str = "lgk_";
+
+    /// Splits a key's text into id and secret; `None` when it has not the form
+    /// `lgk_<16 hex>_<64 hex>`.
+    pub fn split(text: &str) -> Option<(&str, &str)> {
+        let (id, secret) = text.strip_prefix(Self::PREFIX)?.split_once('_')?;
+        let hex = |part: &str, length: usize| {
+            part.len() == length
+                && part
+                    .bytes()
+                    .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+        };
+        (hex(id, 16) && hex(secret, 64)).then_some((id, secret))
+    }
+}
+
+/// A group of endpoints that serve the same thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpstreamSpec {
+    /// Stable name: `service://project/stack/name` or a URL's origin.
+    pub name: String,
+    /// Where it is reached now. Empty means: answer 503 until there is one.
+    pub endpoints: Vec<EndpointSpec>,
+}
+
+/// One place that serves.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EndpointSpec {
+    /// A TCP address.
+    Tcp(SocketAddr),
+    /// A socket handed over from a sandbox's own name space.
+    Handed {
+        /// Instance that hands it over.
+        instance: String,
+        /// Port inside.
+        port: u16,
+    },
+}
