@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use lockgate_diag::Diagnostic;
+
 /// The whole wish of a node. A spec that breaks a rule is refused whole; the old table serves on.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct GatewaySpec {
@@ -196,4 +198,22 @@ pub enum EndpointSpec {
         /// Port inside.
         port: u16,
     },
+}
+
+/// What became of the specs sent to the gateway: which one serves, and why the last one does not.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct TableStatus {
+    /// Version of the spec whose table serves; 0 before the first.
+    pub version: u64,
+    /// The newest spec, when it was refused; `None` once a later one serves.
+    pub rejected: Option<Rejected>,
+}
+
+/// A spec the gateway refused whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rejected {
+    /// Version of the refused spec.
+    pub version: u64,
+    /// Every rule it breaks.
+    pub diagnostics: Vec<Diagnostic>,
 }
