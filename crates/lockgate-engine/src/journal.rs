@@ -33,3 +33,8 @@ pub trait Journal: Send + Sync {
         durability: Durability,
     ) -> Result<(), JournalError>;
 }
+
+mod replay;
+
+pub(crate) use replay::displace;
+pub use replay::{ReplayError, replay};

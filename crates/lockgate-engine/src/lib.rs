@@ -5,14 +5,48 @@
 //! [`EventSink`]. Out: journal entries, events, and the outcome of the run.
 //! Never: files, sockets, the wall clock or randomness of its own. It knows nothing of YAML,
 //! protobuf or state files.
+//!
+//! Start reading at [`run()`]: its phases. Then `register` (the life of one registration),
+//! `decide` (what an old resource needs), `exec` (one provider call between two journal records)
+//! and `deletes`. [`journal::replay()`] and [`integrity::check`] say what the journal means.
 #![deny(missing_docs)]
+
+pub mod run;
 
 pub mod event;
 pub mod journal;
 pub mod provider;
 pub mod source;
 
+mod engine;
+mod goal;
+mod identity;
+mod register;
+
+mod decide;
+mod steps;
+
+mod cascade;
+mod deletes;
+mod exec;
+mod monitor;
+mod pending;
+mod recorder;
+mod refresh;
+mod registry;
+mod show;
+mod targets;
+
+pub mod diff;
+pub mod integrity;
+pub mod path;
+pub mod plan;
+
+mod references;
+
 pub use event::{EngineEvent, EventSink};
 pub use journal::{Durability, Journal, JournalError};
+pub use plan::Plan;
 pub use provider::{Provider, ProviderError, Providers};
+pub use run::{DeleteGuard, Interrupts, Operation, Options, RunOutcome, RunRequest, run};
 pub use source::{Monitor, Source};

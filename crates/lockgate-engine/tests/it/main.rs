@@ -1,0 +1,6 @@
+//! Tests of the engine: one file per feature under `lifecycle`, crash points and random runs
+//! beside them. All run against the fake world of `world.rs`.
+
+mod lifecycle;
+mod program;
+mod world;
