@@ -1,3 +1,21 @@
 //! LG07xx: store and control.
 
-codes! {}
+codes! {
+    BAD_BACKEND = "LG0701", "a backend is neither a service nor a plain URL", "A backend is `service://project/stack/name`, or the origin of a plain HTTP URL such as `http://10.0.0.7:8080`. Paths belong to the route, not to the backend.";
+    UNRESOLVED_HOST = "LG0702", "the host of a backend has no address", "The node asked its resolver for the host of a backend URL and got no address. Check the name, or the resolver of the machine the node runs on.";
+    UNKNOWN_SERVICE = "LG0703", "the node has no such service", "A route sends requests to a service that this node does not run. Apply the service first, or let the route depend on it.";
+    UNKNOWN_CONSUMER = "LG0704", "the node has no such consumer", "A key or a route names a consumer that this node does not know. Apply the consumer first.";
+    STILL_REFERENCED = "LG0705", "something else still needs the object", "Removing it would leave the named objects pointing at nothing. Remove them first.";
+    BAD_OBJECT = "LG0706", "the object breaks a rule of the node", "A name, number or field of the object is not what the node accepts; the message names it.";
+    BAD_API_KEY = "LG0707", "the text is not an API key", "An API key is `lgk_`, 16 hex digits, `_` and 64 hex digits, all in lower case. Keys are made by the `lockgate:gateway:ApiKey` resource.";
+    TOO_MANY_OBJECTS = "LG0708", "the node holds as many objects as it may", "Each kind of object has a cap that keeps a node responsive. Remove objects that are no longer needed, or use a second node.";
+    ROLLOUT_FAILED = "LG0709", "the new version did not become healthy", "The rollout was undone: new instances were stopped, and the old version, if there was one, serves on. The causes hold the first failure and the last lines the instance printed.";
+    TABLE_REFUSED = "LG0710", "the gateway refused the change", "The routes that would result break a rule of the gateway, so the change was undone and the old table serves on. The causes hold each rule.";
+    TABLE_SILENT = "LG0711", "the gateway did not take the change in time", "The gateway neither served nor refused the new table, so the change was undone. Look into the node's log.";
+    STORE_FAILED = "LG0712", "the node could not save the change", "The change was undone because it could not be made durable. Look into the node's log; a full or failing disk is the usual reason.";
+    NODE_CLOSING = "LG0713", "the node is shutting down", "The node takes no more changes. Start it again and repeat.";
+    BAD_REQUEST = "LG0714", "the request is not what the node's API expects", "The body, a path segment or a header does not have the documented form. Command and node may be of different releases: compare `lockgate --version` with `lockgate node status`.";
+    NOT_FOUND = "LG0715", "the node has no such object", "Nothing with this name is known to the node. Names are `project/stack/name`.";
+    NOT_ALLOWED = "LG0716", "the caller may not use the node", "On the socket, only the user who runs the node and root may; over TCP, the bearer key of the node is needed.";
+    PLATFORM_FAILED = "LG0717", "the platform could not do it", "The place where services run refused an operation; the causes say why.";
+}

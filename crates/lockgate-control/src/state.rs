@@ -1,0 +1,175 @@
+//! What the node knows at a moment, and the gateway spec that follows from it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use lockgate_model::gateway::{
+    ApiKeySpec, ConsumerSpec, EndpointSpec, GatewaySpec, RouteSpec, UpstreamSpec,
+};
+use lockgate_model::service::{
+    InstanceStatus, ServiceId, ServicePhase, ServiceSpec, ServiceStatus,
+};
+use lockgate_model::Digest;
+use lockgate_service::Instance;
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// One version of a service that runs: its replicas and the means to end them.
+pub(crate) struct Version {
+    pub(crate) spec: ServiceSpec,
+    pub(crate) generation: u64,
+    /// One per replica. Each lock guards one replica's facts and is never held over an await.
+    pub(crate) replicas: Vec<Mutex<Replica>>,
+    /// Told once traffic has moved away: an instance that exits now is not restarted.
+    pub(crate) retired: CancellationToken,
+    /// Told when the instances have to stop.
+    pub(crate) stop: CancellationToken,
+    /// Empty once every instance of this version is gone.
+    pub(crate) running: TaskTracker,
+}
+
+/// What is known of one replica.
+#[derive(Default)]
+pub(crate) struct Replica {
+    /// The instance that runs; `None` while there is none.
+    pub(crate) instance: Option<Instance>,
+    /// Whether it may get traffic.
+    pub(crate) healthy: bool,
+    pub(crate) restarts: u32,
+}
+
+impl Version {
+    pub(crate) fn new(spec: ServiceSpec, generation: u64) -> Arc<Self> {
+        let running = TaskTracker::new();
+        running.close();
+        Arc::new(Self {
+            replicas: (0..spec.replicas).map(|_| Mutex::default()).collect(),
+            spec,
+            generation,
+            retired: CancellationToken::new(),
+            stop: CancellationToken::new(),
+            running,
+        })
+    }
+
+    /// Where traffic may go now.
+    fn endpoints(&self) -> BTreeSet<EndpointSpec> {
+        let endpoint = |replica: &Mutex<Replica>| {
+            let replica = replica.lock();
+            let instance = replica.instance.as_ref().filter(|_| replica.healthy)?;
+            Some(instance.endpoint.clone())
+        };
+        self.replicas.iter().filter_map(endpoint).collect()
+    }
+
+    fn instances(&self) -> Vec<InstanceStatus> {
+        let status = |replica: &Mutex<Replica>| {
+            let replica = replica.lock();
+            let instance = replica.instance.as_ref()?;
+            Some(InstanceStatus {
+                id: instance.id.clone(),
+                pid: instance.pid,
+                address: match &instance.endpoint {
+                    EndpointSpec::Tcp(address) => Some(*address),
+                    EndpointSpec::Handed { .. } => None,
+                },
+                healthy: replica.healthy,
+                restarts: replica.restarts,
+            })
+        };
+        self.replicas.iter().filter_map(status).collect()
+    }
+}
+
+/// Everything the node knows. Guarded by one lock that is never held over an await.
+#[derive(Default)]
+pub(crate) struct State {
+    pub(crate) routes: BTreeMap<String, RouteSpec>,
+    pub(crate) consumers: BTreeMap<String, ConsumerSpec>,
+    pub(crate) api_keys: BTreeMap<String, ApiKeySpec>,
+    /// The version of each service that gets traffic.
+    pub(crate) services: BTreeMap<ServiceId, Arc<Version>>,
+    /// Services with a rollout under way, and the digest that is coming.
+    pub(crate) rolling: BTreeMap<ServiceId, Digest>,
+    /// Addresses behind the URLs that routes name, by upstream name.
+    pub(crate) addresses: BTreeMap<String, Vec<SocketAddr>>,
+    /// The spec that was published last.
+    pub(crate) spec: Arc<GatewaySpec>,
+}
+
+impl State {
+    /// The spec that follows from the state, under the version published last. Equal states give
+    /// equal specs: every list is sorted.
+    pub(crate) fn compile(&self) -> GatewaySpec {
+        let names: BTreeSet<&str> = self
+            .routes
+            .values()
+            .flat_map(|route| &route.backends)
+            .map(|backend| backend.upstream.as_str())
+            .collect();
+        let upstream = |name: &str| UpstreamSpec {
+            name: name.to_owned(),
+            endpoints: self.endpoints(name),
+        };
+        GatewaySpec {
+            version: self.spec.version,
+            routes: self.routes.values().cloned().collect(),
+            consumers: self.consumers.values().cloned().collect(),
+            api_keys: self.api_keys.values().cloned().collect(),
+            upstreams: names.into_iter().map(upstream).collect(),
+        }
+    }
+
+    fn endpoints(&self, upstream: &str) -> Vec<EndpointSpec> {
+        if let Some(id) = ServiceId::from_endpoint(upstream) {
+            let version = self.services.get(&id);
+            return version.map_or_else(Vec::new, |version| {
+                version.endpoints().into_iter().collect()
+            });
+        }
+        let addresses = self.addresses.get(upstream).into_iter().flatten();
+        addresses.copied().map(EndpointSpec::Tcp).collect()
+    }
+
+    /// The state of a service; `None` when the node has none of this name.
+    pub(crate) fn service_status(&self, id: &ServiceId) -> Option<ServiceStatus> {
+        let version = self.services.get(id);
+        let rolling = self.rolling.get(id);
+        let Some(version) = version else {
+            return rolling.map(|digest| ServiceStatus {
+                id: id.clone(),
+                digest: *digest,
+                phase: ServicePhase::Starting,
+                instances: Vec::new(),
+                generation: 0,
+            });
+        };
+        let instances = version.instances();
+        let healthy = instances.iter().filter(|instance| instance.healthy).count();
+        Some(ServiceStatus {
+            id: id.clone(),
+            digest: version.spec.image.digest?,
+            phase: match rolling {
+                Some(_) => ServicePhase::RollingOut,
+                None if healthy == version.replicas.len() => ServicePhase::Healthy,
+                None => ServicePhase::Degraded,
+            },
+            instances,
+            generation: version.generation,
+        })
+    }
+}
+
+/// Exchanges what `map` holds under `key` with `slot`; done twice, it undoes itself.
+pub(crate) fn swap_entry<K: Ord + Clone, V>(
+    map: &mut BTreeMap<K, V>,
+    key: &K,
+    slot: &mut Option<V>,
+) {
+    let held = map.remove(key);
+    if let Some(value) = std::mem::replace(slot, held) {
+        map.insert(key.clone(), value);
+    }
+}

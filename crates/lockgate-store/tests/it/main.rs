@@ -1,0 +1,4 @@
+//! Tests of the store from outside.
+
+#[cfg(test)]
+mod sqlite;
