@@ -31,6 +31,7 @@ pub mod image;
 pub mod program;
 pub mod service;
 pub mod settings;
+pub mod state;
 pub mod store;
 
 /// The tables of all areas.
@@ -41,6 +42,7 @@ pub const ALL: &[&[CodeInfo]] = &[
     service::TABLE,
     gateway::TABLE,
     store::TABLE,
+    state::TABLE,
 ];
 
 /// The page of a code, found without regard to case; `None` when there is no such code.
@@ -64,7 +66,7 @@ mod tests {
         let mut seen = std::collections::BTreeSet::new();
         for (table, area) in ALL
             .iter()
-            .zip(["LG01", "LG02", "LG03", "LG04", "LG05", "LG07"])
+            .zip(["LG01", "LG02", "LG03", "LG04", "LG05", "LG07", "LG07"])
         {
             for info in *table {
                 assert!(
