@@ -1,0 +1,92 @@
+//! Examples, from nothing to a probed endpoint and back to nothing.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::http;
+use crate::load::{Seen, Steady};
+use crate::world::{Output, World};
+
+/// What was seen on the way; printed by `cargo xtask example`, asserted by tests.
+#[derive(Debug)]
+pub struct HelloReport {
+    /// The first `up`.
+    pub first: Output,
+    /// The answer with the key.
+    pub answer: http::Answer,
+    /// The answer without it.
+    pub without_key: http::Answer,
+    /// The second `up`, which changes nothing.
+    pub no_op: Output,
+    /// The preview after an edit.
+    pub preview: Output,
+    /// The `up` after the edit.
+    pub edited: Output,
+    /// What a steady stream saw during that `up`.
+    pub seen: Seen,
+    /// Destroy.
+    pub destroyed: Output,
+}
+
+/// The URL and the key that an `up` published.
+pub fn endpoint(world: &World) -> Result<(String, String)> {
+    let outputs = world
+        .run(&["stack", "output", "--json", "--show-secrets"])?
+        .expect(0)?
+        .json()?;
+    let text = |name: &str| {
+        outputs[name]
+            .as_str()
+            .map(str::to_owned)
+            .with_context(|| format!("no output `{name}`"))
+    };
+    Ok((text("url")?, text("key")?))
+}
+
+/// Takes `examples/hello` through its whole life in a world of its own.
+pub fn hello(exe: &Path, folder: &Path) -> Result<HelloReport> {
+    let world = World::with_project(exe, folder)?;
+    let first = world.run(&["up", "--yes"])?.expect(0)?;
+    let (url, key) = endpoint(&world)?;
+    let answer = http::get(&url, &[("x-api-key", &key)])?;
+    ensure!(answer.status == 200, "with the key: {answer:?}");
+    let without_key = http::get(&url, &[])?;
+    ensure!(
+        without_key.status == 401,
+        "without the key: {without_key:?}"
+    );
+    let no_op = world.run(&["up", "--yes"])?.expect(0)?;
+
+    let source = fs_err::read_to_string(world.project().join("main.rs"))?;
+    world.write("main.rs", &source.replace("\"hello\"", "\"good day\""))?;
+    let preview = world.run(&["preview", "--json"])?.expect(0)?;
+    let (address, path) = url
+        .strip_prefix("http://")
+        .and_then(|rest| rest.split_once('/'))
+        .with_context(|| format!("not a URL: {url}"))?;
+    let stream = Steady::start(address.to_owned(), format!("/{path}"), key.clone(), 200);
+    let edited = world
+        .run(&["up", "--yes"])
+        .and_then(|output| output.expect(0));
+    crate::world::wait_until("the new version", Duration::from_secs(10), || {
+        Ok(http::get(&url, &[("x-api-key", &key)])?
+            .body
+            .starts_with("good day"))
+    })?;
+    let seen = stream.stop();
+    let edited = edited?;
+    let destroyed = world.run(&["destroy", "--yes"])?.expect(0)?;
+    world.close()?;
+    Ok(HelloReport {
+        first,
+        answer,
+        without_key,
+        no_op,
+        preview,
+        edited,
+        seen,
+        destroyed,
+    })
+}

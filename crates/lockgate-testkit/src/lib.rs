@@ -1,0 +1,20 @@
+//! For developers of Lockgate: the real binary in a world of its own.
+//!
+//! [`World`] is a temporary home and project; [`World::run`] runs the binary in it and keeps
+//! exit code, data and talk apart. [`http`] is a client small enough to see what was received.
+//! [`example`] takes an example from nothing through up, probe, no-op, edit and destroy; the
+//! tests and `cargo xtask example` call the same code.
+//!
+//! It never mocks a stage: whatever it starts is the program that users run, and everything it
+//! started is gone when a [`World`] is dropped.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a developer tool measures real time and reads the real environment"
+)]
+
+pub mod example;
+pub mod http;
+pub mod load;
+pub mod world;
+
+pub use world::{Output, World};

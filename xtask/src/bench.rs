@@ -1,0 +1,23 @@
+//! `cargo xtask bench NAME`: measures in one run, beside a peer or a floor.
+
+mod quickstart;
+
+use anyhow::{Context as _, Result, bail};
+
+/// Runs one bench.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let name = args
+        .first()
+        .context("which bench? `quickstart`, `gateway`")?;
+    match name.as_str() {
+        "quickstart" => quickstart::run(&args[1..]),
+        other => bail!("no bench `{other}`; there are: quickstart, gateway"),
+    }
+}
+
+/// The middle value.
+pub(crate) fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+}

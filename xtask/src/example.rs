@@ -1,0 +1,46 @@
+//! `cargo xtask example NAME`: runs an example and prints what was seen.
+
+use anyhow::{Context as _, Result, bail};
+use lockgate_testkit::example;
+
+use crate::{build, root};
+
+/// Runs one example.
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    let name = args.first().context("which example? `hello`")?;
+    let release = args.iter().any(|arg| arg == "--release");
+    match name.as_str() {
+        "hello" => hello(release),
+        other => bail!("no example `{other}`; there is: hello"),
+    }
+}
+
+fn hello(release: bool) -> Result<()> {
+    let exe = build(release)?;
+    let report = example::hello(&exe, &root()?.join("examples/hello"))?;
+    let section = |title: &str, time: std::time::Duration, text: &str| {
+        println!("--- {title} ({:.2} s)\n{text}", time.as_secs_f64());
+    };
+    section(
+        "up",
+        report.first.time,
+        &format!("{}{}", report.first.talk, report.first.data),
+    );
+    println!(
+        "--- with the key: {} {:?}",
+        report.answer.status, report.answer.body
+    );
+    println!(
+        "--- without it:   {} {}",
+        report.without_key.status, report.without_key.body
+    );
+    section("up again", report.no_op.time, &report.no_op.talk);
+    section("up after an edit", report.edited.time, &report.edited.talk);
+    println!(
+        "--- stream during the switch: {} good, {} failed {:?}, bodies {:?}",
+        report.seen.good, report.seen.bad, report.seen.reasons, report.seen.bodies
+    );
+    section("destroy", report.destroyed.time, &report.destroyed.talk);
+    println!("--- nothing left behind");
+    Ok(())
+}

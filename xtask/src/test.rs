@@ -1,0 +1,85 @@
+//! `cargo xtask test`: installs what the tests need, then runs every check.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{sh, tidy};
+
+/// Programs that tests run for real, with the Debian package that brings each.
+const PROGRAMS: &[(&str, &str)] = &[("nginx", "nginx-light"), ("newuidmap", "uidmap")];
+
+/// Runs format check, clippy, tidy and all tests; first installs what is missing if asked.
+pub(crate) fn run(install: bool) -> Result<()> {
+    if install {
+        prepare()?;
+    }
+    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
+        ("format", &|| sh("cargo", &["fmt", "--all", "--check"])),
+        ("clippy", &|| {
+            sh(
+                "cargo",
+                &[
+                    "clippy",
+                    "--quiet",
+                    "--workspace",
+                    "--all-targets",
+                    "--",
+                    "-D",
+                    "warnings",
+                ],
+            )
+        }),
+        ("tidy", &tidy::run),
+        // Every target but doc tests: examples in comments are checked by clippy as text only.
+        ("tests", &|| {
+            sh(
+                "cargo",
+                &["test", "--workspace", "--all-targets", "--no-fail-fast"],
+            )
+        }),
+    ];
+    for (name, step) in steps {
+        let start = Instant::now();
+        step()?;
+        println!("{name}: good ({:.0} s)", start.elapsed().as_secs_f64());
+    }
+    Ok(())
+}
+
+/// Installs missing Debian packages when root; otherwise prints the line that does.
+fn prepare() -> Result<()> {
+    let missing: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let root = Command::new("id")
+        .arg("-u")
+        .output()
+        .is_ok_and(|o| o.stdout == b"0\n");
+    if !root {
+        bail!(
+            "tests need more programs: sudo apt-get install -y {}",
+            missing.join(" ")
+        );
+    }
+    sh("apt-get", &["update", "-qq"])?;
+    let mut args = vec!["install", "-y", "-qq", "--no-install-recommends"];
+    args.extend(missing);
+    sh("apt-get", &args)
+}
+
+fn on_path(program: &str) -> bool {
+    // Debian keeps servers in sbin, which is not on every user's path.
+    let script = format!("PATH=$PATH:/usr/sbin:/sbin command -v {program}");
+    Command::new("sh")
+        .args(["-c", &script])
+        .stdout(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
