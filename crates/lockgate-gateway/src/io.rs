@@ -1,0 +1,180 @@
+//! The I/O seam: the few operations that the connection loop needs, and their timer.
+//!
+//! Protocol code is written against [`Link`] and never names a socket type; [`Tcp`] is the only
+//! implementation of this version.
+
+use std::future::{Future, poll_fn};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// One side of a connection.
+pub(crate) trait Link {
+    /// Ready when bytes or the end are there; holds no buffer meanwhile.
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Reads into `into`; 0 is the end.
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>>;
+    /// Writes what fits of `from`.
+    fn poll_write(&mut self, cx: &mut Context<'_>, from: &[IoSlice<'_>])
+    -> Poll<io::Result<usize>>;
+    /// Says that no more bytes follow.
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+    /// Makes the coming close a reset, which no peer can take for a clean end.
+    fn reset_on_close(&mut self);
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub(crate) struct Tcp(TcpStream);
+
+impl Tcp {
+    /// Takes a connected socket. Small writes leave at once: heads and small bodies are written
+    /// whole, so waiting for more only adds latency.
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
+        stream.set_nodelay(true)?;
+        Ok(Self(stream))
+    }
+
+    /// Whether bytes, the end or an error wait although none should; free of system calls while
+    /// the connection is quiet.
+    pub(crate) fn is_stale(&mut self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        if self.0.poll_read_ready(&mut cx).is_pending() {
+            return false;
+        }
+        let mut byte = [0];
+        match self.0.try_read(&mut byte) {
+            Err(e) => e.kind() != io::ErrorKind::WouldBlock,
+            Ok(_) => true,
+        }
+    }
+}
+
+impl Link for Tcp {
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.poll_read_ready(cx)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut into = ReadBuf::new(into);
+        match Pin::new(&mut self.0).poll_read(cx, &mut into) {
+            Poll::Ready(Ok(())) => Poll::Ready(Ok(into.filled().len())),
+            Poll::Ready(Err(e)) => Poll::Ready(Err(e)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match from {
+            [one] => Pin::new(&mut self.0).poll_write(cx, one),
+            many => Pin::new(&mut self.0).poll_write_vectored(cx, many),
+        }
+    }
+
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+
+    fn reset_on_close(&mut self) {
+        // Only makes the cut plainer; without it the peer still sees an incomplete message or
+        // a close.
+        let _ = self.0.set_zero_linger();
+    }
+}
+
+/// The one timer of a connection, re-armed lazily: moving the deadline away costs nothing, the
+/// old alarm finds out when it fires.
+#[derive(Debug)]
+pub(crate) struct Timer {
+    sleep: Pin<Box<Sleep>>,
+    deadline: Instant,
+}
+
+impl Timer {
+    pub(crate) fn new(after: Duration) -> Self {
+        let deadline = Instant::now() + after;
+        Self {
+            sleep: Box::pin(sleep_until(deadline)),
+            deadline,
+        }
+    }
+
+    /// Sets the deadline of what follows.
+    pub(crate) fn set(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+        if deadline < self.sleep.deadline() {
+            self.sleep.as_mut().reset(deadline);
+        }
+    }
+
+    /// Sets the deadline to `after` from now, or to `limit` when that is earlier.
+    pub(crate) fn set_within(&mut self, after: Duration, limit: Option<Instant>) {
+        let deadline = Instant::now() + after;
+        self.set(limit.map_or(deadline, |limit| limit.min(deadline)));
+    }
+
+    /// Ready when the deadline has passed.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            match self.sleep.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(()) if Instant::now() >= self.deadline => return Poll::Ready(()),
+                Poll::Ready(()) => self.sleep.as_mut().reset(self.deadline),
+            }
+        }
+    }
+}
+
+/// Why an operation did not finish.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    Timeout,
+    Io(io::Error),
+}
+
+/// Waits for `op` until the timer's deadline.
+pub(crate) async fn within<T>(
+    timer: &mut Timer,
+    mut op: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+) -> Result<T, Stop> {
+    poll_fn(|cx| match op(cx) {
+        Poll::Ready(Ok(value)) => Poll::Ready(Ok(value)),
+        Poll::Ready(Err(e)) => Poll::Ready(Err(Stop::Io(e))),
+        Poll::Pending => timer.poll(cx).map(|()| Err(Stop::Timeout)),
+    })
+    .await
+}
+
+/// Writes `first`, then `second`, together where the peer takes them together.
+pub(crate) async fn write_both<L: Link>(
+    link: &mut L,
+    timer: &mut Timer,
+    first: &[u8],
+    second: &[u8],
+) -> Result<(), Stop> {
+    let (mut first, mut second) = (first, second);
+    while !(first.is_empty() && second.is_empty()) {
+        let n = within(timer, |cx| match (first.is_empty(), second.is_empty()) {
+            (false, true) => link.poll_write(cx, &[IoSlice::new(first)]),
+            (true, _) => link.poll_write(cx, &[IoSlice::new(second)]),
+            (false, false) => link.poll_write(cx, &[IoSlice::new(first), IoSlice::new(second)]),
+        })
+        .await?;
+        if n == 0 {
+            return Err(Stop::Io(io::ErrorKind::WriteZero.into()));
+        }
+        let of_first = n.min(first.len());
+        first = &first[of_first..];
+        second = &second[(n - of_first).min(second.len())..];
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! What outlives a table: endpoints, limiter cells, consumer slots and route counters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use lockgate_model::gateway::{EndpointSpec, GatewaySpec};
+
+use super::Endpoint;
+use crate::metrics::RouteStats;
+use crate::policy::limit::ConsumerCells;
+
+/// Most consumer names remembered for their limiter slot. Names of removed consumers stay, so that
+/// removing and adding one does not refill its limits.
+const SLOTS_MAX: usize = 1 << 20;
+
+/// State keyed by stable names. Owned by the compiling thread.
+#[derive(Debug)]
+pub(crate) struct State {
+    cores: usize,
+    endpoints: HashMap<EndpointSpec, Arc<Endpoint>>,
+    endpoints_made: u64,
+    slots: HashMap<Arc<str>, u32>,
+    cells: HashMap<Arc<str>, ConsumerCells>,
+    stats: HashMap<Arc<str>, Arc<RouteStats>>,
+}
+
+impl State {
+    /// State for a gateway of `cores` workers.
+    pub(crate) fn new(cores: usize) -> Self {
+        Self {
+            cores,
+            endpoints: HashMap::new(),
+            endpoints_made: 0,
+            slots: HashMap::new(),
+            cells: HashMap::new(),
+            stats: HashMap::new(),
+        }
+    }
+
+    /// The endpoint object of `spec`.
+    pub(crate) fn endpoint(&mut self, spec: &EndpointSpec) -> Arc<Endpoint> {
+        if let Some(known) = self.endpoints.get(spec) {
+            return Arc::clone(known);
+        }
+        self.endpoints_made += 1;
+        let endpoint = Arc::new(Endpoint::new(self.endpoints_made, spec.clone()));
+        self.endpoints.insert(spec.clone(), Arc::clone(&endpoint));
+        endpoint
+    }
+
+    /// The limiter slot of a consumer.
+    pub(crate) fn slot(&mut self, consumer: &Arc<str>) -> u32 {
+        let next = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
+        *self.slots.entry(Arc::clone(consumer)).or_insert(next)
+    }
+
+    /// The limiter cells of a route, with room for every known slot.
+    pub(crate) fn cells(&mut self, route: &Arc<str>) -> ConsumerCells {
+        let cells = self.cells.entry(Arc::clone(route)).or_default();
+        *cells = cells.with_room(self.slots.len());
+        cells.clone()
+    }
+
+    /// The counters of a route.
+    pub(crate) fn stats(&mut self, route: &Arc<str>) -> Arc<RouteStats> {
+        let cores = self.cores;
+        Arc::clone(
+            self.stats
+                .entry(Arc::clone(route))
+                .or_insert_with(|| Arc::new(RouteStats::new(cores))),
+        )
+    }
+
+    /// Forgets what `spec` does not name.
+    pub(crate) fn retain(&mut self, spec: &GatewaySpec) {
+        let endpoints: std::collections::HashSet<_> =
+            spec.upstreams.iter().flat_map(|u| &u.endpoints).collect();
+        let routes: std::collections::HashSet<_> =
+            spec.routes.iter().map(|r| r.name.as_str()).collect();
+        self.endpoints.retain(|spec, _| endpoints.contains(spec));
+        self.cells.retain(|name, _| routes.contains(&**name));
+        self.stats.retain(|name, _| routes.contains(&**name));
+        if self.slots.len() > SLOTS_MAX {
+            // Slots start again, and so must the cells: a slot may not inherit another's.
+            self.slots.clear();
+            self.cells.clear();
+        }
+    }
+}
