@@ -1,0 +1,175 @@
+//! Failing providers: refusals, partial results, lost answers, and the run after.
+
+use lockgate_engine::event::RunResult;
+use lockgate_model::resource::PendingKind;
+
+use crate::program::{Stack, program, res};
+use crate::world::Failure;
+
+#[tokio::test]
+async fn a_refusal_stops_the_run_and_deletes_nothing() {
+    let mut stack = Stack::default();
+    stack.up(program(vec![res("gone")])).await.good();
+    stack.world.fail("create a", Failure::Refuse);
+    let ran = stack.up(program(vec![res("a"), res("b").after("a")])).await;
+    assert_eq!(ran.result(), RunResult::Failed);
+    assert_eq!(ran.errors(), ["LG0245"]);
+    assert_eq!(stack.world.names(), ["gone"]);
+    assert!(stack.entries("a").is_empty());
+    stack
+        .up(program(vec![res("a"), res("b").after("a")]))
+        .await
+        .good();
+    assert_eq!(stack.world.names(), ["a", "b"]);
+}
+
+#[tokio::test]
+async fn continue_on_error_does_what_does_not_depend_on_the_failure() {
+    let mut stack = Stack::default();
+    stack.options.continue_on_error = true;
+    stack.world.fail("create a", Failure::Refuse);
+    let wanted = program(vec![
+        res("a"),
+        res("b").after("a"),
+        res("c"),
+        res("d").after("c"),
+    ]);
+    let ran = stack.up(wanted).await;
+    assert_eq!(ran.result(), RunResult::Failed);
+    assert_eq!(stack.world.names(), ["c", "d"]);
+}
+
+#[tokio::test]
+async fn check_failures_name_the_property() {
+    let mut stack = Stack::default();
+    let ran = stack.up(program(vec![res("a").set("bad", 1.0)])).await;
+    assert_eq!(ran.errors(), ["LG0244"]);
+    let message = &ran.diagnostics().next().expect("one").message;
+    assert!(message.contains("property `bad`"), "{message}");
+}
+
+#[tokio::test]
+async fn a_partial_create_is_kept_and_tried_again() {
+    let mut stack = Stack::default();
+    stack.world.fail("create a", Failure::Partial);
+    let ran = stack.up(program(vec![res("a")])).await;
+    assert_eq!(ran.errors(), ["LG0261"]);
+    assert_eq!(stack.entry("a").init_errors, ["not ready"]);
+    let ran = stack.up(program(vec![res("a")])).await.good();
+    assert_eq!(ran.calls, ["update a"]);
+    assert!(stack.entry("a").init_errors.is_empty());
+    let ran = stack.up(program(vec![res("a")])).await.good();
+    assert_eq!(ran.calls, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_lost_create_is_repeated_with_its_key_and_made_once() {
+    for failure in [Failure::LostBefore, Failure::LostAfter] {
+        let mut stack = Stack::default();
+        stack.world.fail("create a", failure);
+        let ran = stack.up(program(vec![res("a").set("x", 1.0)])).await;
+        assert_eq!(ran.errors(), ["LG0246"]);
+        assert_eq!(stack.snapshot.pending.len(), 1);
+        assert_eq!(stack.snapshot.pending[0].kind, PendingKind::Creating);
+        let key = stack.snapshot.pending[0].idempotency_key.clone();
+
+        let preview = stack
+            .preview(program(vec![res("a").set("x", 2.0)]))
+            .await
+            .good();
+        let told: Vec<_> = preview.diagnostics().map(|d| d.code.as_str()).collect();
+        assert_eq!(told, ["LG0256"]);
+
+        // The program has changed in between: what was made is found, then updated.
+        let ran = stack.up(program(vec![res("a").set("x", 2.0)])).await.good();
+        assert_eq!(ran.calls, ["create a", "update a"]);
+        assert!(stack.world.0.lock().create_keys.contains(&key));
+        assert_eq!(stack.world.names(), ["a"]);
+        assert!(stack.snapshot.pending.is_empty());
+        assert_eq!(stack.world.thing("a").expect("a").inputs["x"], 2.0.into());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_create_that_nobody_wants_any_more_is_cleaned_up() {
+    for destroy in [false, true] {
+        let mut stack = Stack::default();
+        stack.world.fail("create a", Failure::LostAfter);
+        stack.up(program(vec![res("a")])).await;
+        assert_eq!(stack.world.names(), ["a"]);
+        if destroy {
+            stack.destroy().await.good();
+        } else {
+            stack.up(program(vec![])).await.good();
+        }
+        assert!(stack.world.names().is_empty());
+        assert!(stack.snapshot.pending.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_lost_replacement_is_not_made_twice() {
+    let mut stack = Stack::default();
+    stack
+        .up(program(vec![res("a").set("fixed", 1.0)]))
+        .await
+        .good();
+    stack.world.fail("create a", Failure::LostAfter);
+    stack.up(program(vec![res("a").set("fixed", 2.0)])).await;
+    assert_eq!(stack.world.names(), ["a", "a"]);
+    // Back to the old program: neither of the two may be left over.
+    stack
+        .up(program(vec![res("a").set("fixed", 1.0)]))
+        .await
+        .good();
+    assert_eq!(stack.world.names(), ["a"]);
+    assert_eq!(
+        stack.world.thing("a").expect("a").inputs["fixed"],
+        1.0.into()
+    );
+    assert!(stack.snapshot.pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_update_is_done_again_even_if_nothing_seems_to_differ() {
+    let mut stack = Stack::default();
+    stack.up(program(vec![res("a").set("x", 1.0)])).await.good();
+    stack.world.fail("update a", Failure::LostAfter);
+    stack.up(program(vec![res("a").set("x", 2.0)])).await;
+    assert_eq!(stack.entry("a").inputs["x"], 1.0.into());
+    let ran = stack.up(program(vec![res("a").set("x", 1.0)])).await.good();
+    assert_eq!(ran.calls, ["update a"]);
+    assert_eq!(stack.world.thing("a").expect("a").inputs["x"], 1.0.into());
+    assert!(stack.snapshot.pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_delete_of_a_resource_that_is_wanted_again_makes_it_anew() {
+    for failure in [Failure::LostBefore, Failure::LostAfter] {
+        let mut stack = Stack::default();
+        stack.up(program(vec![res("a")])).await.good();
+        stack.world.fail("delete a", failure);
+        stack.up(program(vec![])).await;
+        assert_eq!(stack.snapshot.pending[0].kind, PendingKind::Deleting);
+        let ran = stack.up(program(vec![res("a")])).await.good();
+        assert_eq!(ran.calls, ["delete a", "create a"]);
+        assert_eq!(stack.world.names(), ["a"]);
+        assert!(stack.snapshot.pending.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn one_failed_delete_keeps_what_it_depends_on() {
+    let mut stack = Stack::default();
+    stack
+        .up(program(vec![res("a"), res("b").after("a"), res("c")]))
+        .await
+        .good();
+    stack.options.continue_on_error = true;
+    stack.world.fail("delete b", Failure::Refuse);
+    let ran = stack.destroy().await;
+    assert_eq!(ran.result(), RunResult::Failed);
+    assert_eq!(stack.world.names(), ["a", "b"]);
+    stack.destroy().await.good();
+    assert!(stack.world.names().is_empty());
+}
