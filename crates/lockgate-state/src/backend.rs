@@ -222,13 +222,14 @@ impl Backend {
         self.disk.sync_folder(&project)
     }
 
-    /// Removes a stack with its history. The lease goes with it.
+    /// Removes a stack with its history. The lease goes with it; a refusal gives it back.
     pub fn remove_stack(&self, lease: Lease, mode: RemoveMode) -> Result<(), StateError> {
         let stack = lease.stack().clone();
         let folder = self.folder(&stack);
         if mode == RemoveMode::Empty {
             let resources = self.load(&stack)?.snapshot.resources.len();
             if resources > 0 {
+                lease.release()?;
                 return Err(StateError::NotEmpty { stack, resources });
             }
         }
@@ -353,11 +354,12 @@ impl Backend {
         base: &Snapshot,
         entries: &[lockgate_model::JournalEntry],
     ) -> Result<Snapshot, StateError> {
-        let snapshot =
-            lockgate_engine::journal::replay(base, entries).map_err(|source| StateError::Replay {
+        let snapshot = lockgate_engine::journal::replay(base, entries).map_err(|source| {
+            StateError::Replay {
                 stack: folder.stack.clone(),
                 source: Box::new(source),
-            })?;
+            }
+        })?;
         check_integrity(&snapshot)?;
         Ok(snapshot)
     }

@@ -17,9 +17,7 @@ use sha2::{Digest, Sha256};
 
 use crate::secrets::{Keyring, SecretsConfig, SecretsError, SecretsManager};
 
-pub(crate) use resource::{
-    ResourceOut, decode_resource, find_pending_kind, pending_word,
-};
+pub(crate) use resource::{ResourceOut, decode_resource, find_pending_kind, pending_word};
 pub(crate) use value::{Decoder, Encoder, Failure, PropertiesOut, SecretsOut, decode_properties};
 
 use resource::{EXTRA_FEATURES, Fields, write_extra};
@@ -431,7 +429,10 @@ impl Serialize for InnerOut<'_> {
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(MANIFEST, &ManifestOut(outer))?;
         map.serialize_entry("secrets_providers", &SecretsWire::from(outer.config))?;
-        map.serialize_entry("resources", &ResourcesOut(&snapshot.resources, outer.encoder))?;
+        map.serialize_entry(
+            "resources",
+            &ResourcesOut(&snapshot.resources, outer.encoder),
+        )?;
         if !snapshot.pending.is_empty() {
             map.serialize_entry("pending_operations", &PendingOut(outer))?;
         }

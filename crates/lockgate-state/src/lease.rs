@@ -48,12 +48,7 @@ pub(crate) struct LeaseFiles {
 }
 
 impl LeaseFiles {
-    pub(crate) fn new(
-        stack: StackName,
-        folder: &Path,
-        disk: Disk,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub(crate) fn new(stack: StackName, folder: &Path, disk: Disk, clock: Arc<dyn Clock>) -> Self {
         Self {
             stack,
             lock: folder.join("lock"),
@@ -102,9 +97,7 @@ impl LeaseFiles {
     fn is_current(&self, file: &fs::File) -> bool {
         use std::os::unix::fs::MetadataExt;
         match (file.metadata(), fs::metadata(&self.lock)) {
-            (Ok(ours), Ok(current)) => {
-                ours.ino() == current.ino() && ours.dev() == current.dev()
-            }
+            (Ok(ours), Ok(current)) => ours.ino() == current.ino() && ours.dev() == current.dev(),
             _ => false,
         }
     }
@@ -136,8 +129,7 @@ impl LeaseFiles {
 
     /// Replaces the record durably: a fencing number must not come back after a power loss.
     pub(crate) fn write_durable(&self, record: &Record) -> Result<(), StateError> {
-        self.disk
-            .write_file(&LEASE, &self.record, &record.encode())
+        self.disk.write_file(&LEASE, &self.record, &record.encode())
     }
 
     fn expiry(&self) -> Timestamp {

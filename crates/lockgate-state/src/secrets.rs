@@ -227,7 +227,11 @@ impl SecretsManager {
     ///
     /// The place is part of the memory so that two properties with equal secrets do not show
     /// that they are equal.
-    pub(crate) fn encrypt_at(&self, place: &Place<'_>, plaintext: &str) -> Result<String, SecretsError> {
+    pub(crate) fn encrypt_at(
+        &self,
+        place: &Place<'_>,
+        plaintext: &str,
+    ) -> Result<String, SecretsError> {
         let id = self.memory_id(place, plaintext);
         if let Some(cell) = self.inner.remembered.lock().get(&id) {
             return Ok(cell.as_ref().to_owned());

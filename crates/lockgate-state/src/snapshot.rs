@@ -14,9 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::deployment::{ExportedSecrets, check_integrity, decode_deployment, encode_deployment};
 use crate::error::StateError;
-use crate::files::{
-    Disk, JOURNAL_REMOVE, SNAPSHOT, read_optional, remove_if_exists,
-};
+use crate::files::{Disk, JOURNAL_REMOVE, SNAPSHOT, read_optional, remove_if_exists};
 use crate::lease::{Fence, LeaseFiles};
 use crate::name::StackName;
 use crate::secrets::{Keyring, SecretsManager};

@@ -96,7 +96,11 @@ impl Backend {
     }
 
     /// Encrypts the secrets of the stack with another manager from now on.
-    pub fn change_secrets(&self, lease: &Lease, secrets: &SecretsManager) -> Result<(), StateError> {
+    pub fn change_secrets(
+        &self,
+        lease: &Lease,
+        secrets: &SecretsManager,
+    ) -> Result<(), StateError> {
         let folder = self.folder(lease.stack());
         let current = self.load_current(&folder)?;
         let old = &current.stored;

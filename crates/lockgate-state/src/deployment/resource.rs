@@ -56,7 +56,10 @@ impl Serialize for ResourceOut<'_> {
         out.flag("pendingReplacement", state.pending_replacement)?;
         out.list("additionalSecretOutputs", &state.additional_secret_outputs)?;
         if state.custom_timeouts != CustomTimeouts::default() {
-            out.put("customTimeouts", &TimeoutsWire::from(&state.custom_timeouts))?;
+            out.put(
+                "customTimeouts",
+                &TimeoutsWire::from(&state.custom_timeouts),
+            )?;
         }
         out.text("importID", &state.import_id)?;
         out.flag("retainOnDelete", state.retain_on_delete)?;
@@ -120,7 +123,10 @@ impl<M: SerializeMap> Keys<M> {
         map: &PropertyMap,
         encoder: Encoder<'_>,
     ) -> Result<(), M::Error> {
-        self.maybe(key, (!map.is_empty()).then_some(PropertiesOut(map, encoder)))
+        self.maybe(
+            key,
+            (!map.is_empty()).then_some(PropertiesOut(map, encoder)),
+        )
     }
 }
 
@@ -274,7 +280,9 @@ pub(crate) fn decode_resource(
     fields.at = format!("`{urn}`");
     let kind: String = fields.or_default("type")?;
     if kind != urn.type_token() {
-        return Err(fields.error(format!("its `type` is `{kind}`, unlike the type in its URN")));
+        return Err(fields.error(format!(
+            "its `type` is `{kind}`, unlike the type in its URN"
+        )));
     }
     let place = urn.clone();
     let mut inputs = fields.properties("inputs", decoder.within(place.as_str(), "inputs"))?;

@@ -137,7 +137,10 @@ fn every_key_survives_a_round_trip() {
     assert_eq!(ours["features"], theirs["features"]);
     assert_eq!(ours["version"], 4);
     let manifest = ours["deployment"]["manifest"].clone();
-    assert_eq!(manifest["plugins"], theirs["deployment"]["manifest"]["plugins"]);
+    assert_eq!(
+        manifest["plugins"],
+        theirs["deployment"]["manifest"]["plugins"]
+    );
     assert_eq!(
         manifest["magic"],
         hex::encode(Sha256::digest(manifest["version"].as_str().unwrap()))
@@ -214,14 +217,32 @@ fn broken_deployments_are_refused_with_the_place() {
     for (text, words) in [
         (export_of("3", "{}"), "no `urn`"),
         (export_of("3", "{\"urn\":\"x\"}"), "not a resource URN"),
-        (export_of("3", &format!("{{\"urn\":\"{URN}\"}}")), "its `type`"),
-        (entry(",\"parent\":\"urn:pulumi:dev::shop::a:b:C::gone\""), "as its parent"),
+        (
+            export_of("3", &format!("{{\"urn\":\"{URN}\"}}")),
+            "its `type`",
+        ),
+        (
+            entry(",\"parent\":\"urn:pulumi:dev::shop::a:b:C::gone\""),
+            "as its parent",
+        ),
         (entry(",\"custom\":3"), "`custom`"),
         (entry(",\"created\":\"yesterday\""), "RFC 3339"),
         (signed("1234", ""), "unknown signature"),
-        (signed("1b47061264138c4ac30d75fd1eb44270", ""), "`ciphertext`"),
-        (signed("1b47061264138c4ac30d75fd1eb44270", ",\"ciphertext\":\"v1:a:b\""), "none"),
-        (signed("8ad145fe-0d11-4827-bfd7-1abcbf086f5c", ",\"value\":\"7f\""), "hex"),
+        (
+            signed("1b47061264138c4ac30d75fd1eb44270", ""),
+            "`ciphertext`",
+        ),
+        (
+            signed(
+                "1b47061264138c4ac30d75fd1eb44270",
+                ",\"ciphertext\":\"v1:a:b\"",
+            ),
+            "none",
+        ),
+        (
+            signed("8ad145fe-0d11-4827-bfd7-1abcbf086f5c", ",\"value\":\"7f\""),
+            "hex",
+        ),
         ("{\"version\":3}".to_owned(), "neither"),
         (
             r#"{"version":3,"deployment":{"manifest":{"version":"a","magic":"b"}}}"#.to_owned(),
@@ -240,7 +261,9 @@ fn a_secret_in_a_wrong_place_is_not_quoted() {
     let fixture = fixture();
     let text = export_of(
         "3",
-        &format!("{{\"urn\":\"{URN}\",\"type\":\"random:index/randomId:RandomId\",\"protect\":\"hunter2\"}}"),
+        &format!(
+            "{{\"urn\":\"{URN}\",\"type\":\"random:index/randomId:RandomId\",\"protect\":\"hunter2\"}}"
+        ),
     );
     let error = fixture.decode(&text).unwrap_err();
     let diagnostic = crate::StateError::from(error).to_diagnostic();
@@ -287,13 +310,15 @@ fn any_value() -> impl Strategy<Value = Value> {
             };
             Value::Asset(Asset { hash, source })
         }),
-        (proptest::option::of("[a-z]{0,4}"), proptest::option::of("[0-9.]{1,4}")).prop_map(
-            |(id, package_version)| Value::Reference(ResourceReference {
+        (
+            proptest::option::of("[a-z]{0,4}"),
+            proptest::option::of("[0-9.]{1,4}")
+        )
+            .prop_map(|(id, package_version)| Value::Reference(ResourceReference {
                 urn: Urn::new("dev", "shop", None, "a:b:C", "n"),
                 id,
                 package_version,
-            })
-        ),
+            })),
     ];
     leaf.prop_recursive(4, 32, 5, |inner| {
         let map = proptest::collection::btree_map(text(), inner.clone(), 0..5).boxed();
@@ -325,28 +350,30 @@ fn any_state() -> impl Strategy<Value = ResourceState> {
         proptest::option::of(any::<i64>()),
         proptest::option::of(0.0..1e6),
     )
-        .prop_map(|(inputs, outputs, id, flags, words, time, seconds)| ResourceState {
-            urn: Some(Urn::new("dev", "shop", None, "a:b:C", "n")),
-            custom: true,
-            id,
-            inputs,
-            outputs,
-            delete: flags[0],
-            protect: flags[1],
-            taint: flags[2],
-            external: flags[3],
-            pending_replacement: flags[4],
-            retain_on_delete: flags[5],
-            init_errors: words.clone(),
-            ignore_changes: words,
-            created: time.map(Timestamp),
-            custom_timeouts: CustomTimeouts {
-                update: seconds,
-                ..CustomTimeouts::default()
+        .prop_map(
+            |(inputs, outputs, id, flags, words, time, seconds)| ResourceState {
+                urn: Some(Urn::new("dev", "shop", None, "a:b:C", "n")),
+                custom: true,
+                id,
+                inputs,
+                outputs,
+                delete: flags[0],
+                protect: flags[1],
+                taint: flags[2],
+                external: flags[3],
+                pending_replacement: flags[4],
+                retain_on_delete: flags[5],
+                init_errors: words.clone(),
+                ignore_changes: words,
+                created: time.map(Timestamp),
+                custom_timeouts: CustomTimeouts {
+                    update: seconds,
+                    ..CustomTimeouts::default()
+                },
+                extra: BTreeMap::from([("hideDiff".to_owned(), "[\"x\"]".to_owned())]),
+                ..ResourceState::default()
             },
-            extra: BTreeMap::from([("hideDiff".to_owned(), "[\"x\"]".to_owned())]),
-            ..ResourceState::default()
-        })
+        )
 }
 
 proptest! {

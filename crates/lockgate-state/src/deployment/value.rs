@@ -8,9 +8,9 @@ use std::fmt;
 
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource, ResourceReference};
 use lockgate_model::{PropertyMap, Urn, Value};
+use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, SerializeMap, Serializer};
-use serde::Serialize;
 
 use crate::secrets::{Place, SecretsError, SecretsManager};
 
@@ -335,7 +335,9 @@ impl<'de> Visitor<'de> for ValueIn<'_> {
             Some(Value::String(signature)) => {
                 decode_special(&signature, map, self.0).map_err(A::Error::custom)
             }
-            Some(_) => Err(A::Error::custom("a special value whose signature is no text")),
+            Some(_) => Err(A::Error::custom(
+                "a special value whose signature is no text",
+            )),
         }
     }
 }
@@ -409,7 +411,9 @@ fn decode_special(
                 .ok_or("a number whose bits are not 16 hex digits")?;
             Ok(Value::Number(f64::from_bits(bits)))
         }
-        other => Err(format!("a special value with the unknown signature `{other}`")),
+        other => Err(format!(
+            "a special value with the unknown signature `{other}`"
+        )),
     }
 }
 
@@ -418,8 +422,7 @@ fn decode_cell(cell: &str, decoder: Decoder<'_>) -> Result<Value, SecretsError> 
         .secrets
         .map_err(|kind| SecretsError::UnknownProvider(kind.to_owned()))?;
     let plaintext = manager.decrypt(cell)?;
-    let inner =
-        decode_value(plaintext.expose(), decoder).map_err(|_| SecretsError::NotAValue)?;
+    let inner = decode_value(plaintext.expose(), decoder).map_err(|_| SecretsError::NotAValue)?;
     // Remembered as we would write it: other tools escape and order text differently.
     let encoder = Encoder {
         secrets: SecretsOut::Cells(manager),

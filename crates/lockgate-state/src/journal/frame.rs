@@ -17,7 +17,13 @@ const CHECKSUM_BYTES: usize = 16;
 const CHECKED_BYTES: usize = HEADER_BYTES - CHECKSUM_BYTES;
 
 /// Appends a frame to `out`.
-pub(crate) fn encode_frame(out: &mut Vec<u8>, sequence: u64, fencing: u64, durable: u64, payload: &[u8]) {
+pub(crate) fn encode_frame(
+    out: &mut Vec<u8>,
+    sequence: u64,
+    fencing: u64,
+    durable: u64,
+    payload: &[u8],
+) {
     let start = out.len();
     // The caller refuses longer payloads, so the length fits.
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);

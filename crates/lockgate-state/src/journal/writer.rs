@@ -134,12 +134,19 @@ impl Writer {
 
     fn frame(&mut self, payload: &[u8]) {
         if payload.len() > PAYLOAD_BYTES_MAX {
-            let error = StateError::io("write", self.path())(std::io::ErrorKind::FileTooLarge.into());
+            let error =
+                StateError::io("write", self.path())(std::io::ErrorKind::FileTooLarge.into());
             self.broken.get_or_insert(Arc::new(error));
             return;
         }
         let fencing = self.fence.fencing;
-        encode_frame(&mut self.buffer, self.sequence, fencing, self.durable, payload);
+        encode_frame(
+            &mut self.buffer,
+            self.sequence,
+            fencing,
+            self.durable,
+            payload,
+        );
         self.sequence += 1;
     }
 
@@ -184,9 +191,9 @@ impl Writer {
         if let Some(error) = self.broken.take() {
             return Err(match Arc::try_unwrap(error) {
                 Ok(error) => error,
-                Err(shared) => StateError::io("write", self.path())(std::io::Error::other(
-                    Shared(shared),
-                )),
+                Err(shared) => {
+                    StateError::io("write", self.path())(std::io::Error::other(Shared(shared)))
+                }
             });
         }
         let base = &self.base;

@@ -35,7 +35,10 @@ impl Renewal {
                     }
                 }
             })
-            .map_err(StateError::io("start the lease renewal of", stack.to_string()))?;
+            .map_err(StateError::io(
+                "start the lease renewal of",
+                stack.to_string(),
+            ))?;
         Ok(Self { stop, thread })
     }
 

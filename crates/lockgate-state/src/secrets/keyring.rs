@@ -75,10 +75,7 @@ impl Keyring {
 
     /// A manager with a new salt for the passphrase of this process.
     pub fn create_passphrase(&self) -> Result<SecretsManager, SecretsError> {
-        let passphrase = self
-            .passphrase
-            .clone()
-            .ok_or(SecretsError::NoPassphrase)?;
+        let passphrase = self.passphrase.clone().ok_or(SecretsError::NoPassphrase)?;
         let (salt, key) = cell::new_passphrase(&passphrase, self.rng.as_ref());
         let manager = SecretsManager::new(
             SecretsConfig::Passphrase { salt },

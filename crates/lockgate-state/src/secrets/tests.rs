@@ -44,7 +44,9 @@ fn passphrase_cells_of_other_tools_open_and_a_wrong_passphrase_says_so() {
     let again = manager.encrypt("x").unwrap();
     assert_eq!(manager.decrypt(&again).unwrap().expose(), "x");
 
-    let wrong = keyring(home.path(), Some("correct horse")).open(&config).unwrap();
+    let wrong = keyring(home.path(), Some("correct horse"))
+        .open(&config)
+        .unwrap();
     assert!(matches!(
         wrong.decrypt(CELL),
         Err(SecretsError::WrongPassphrase)

@@ -46,7 +46,10 @@ fn stacks_are_made_listed_and_removed() {
         Err(StateError::NotEmpty { resources: 1, .. })
     ));
     let lease = world.backend.acquire(&world.stack, "rm").unwrap();
-    world.backend.remove_stack(lease, RemoveMode::Force).unwrap();
+    world
+        .backend
+        .remove_stack(lease, RemoveMode::Force)
+        .unwrap();
     assert!(!world.backend.exists(&world.stack));
     assert!(matches!(
         world.backend.load(&world.stack),
@@ -57,7 +60,15 @@ fn stacks_are_made_listed_and_removed() {
         Err(StateError::NoStack(_))
     ));
     world.backend.create_stack(&world.stack, &secrets).unwrap();
-    assert!(world.backend.load(&world.stack).unwrap().snapshot.resources.is_empty());
+    assert!(
+        world
+            .backend
+            .load(&world.stack)
+            .unwrap()
+            .snapshot
+            .resources
+            .is_empty()
+    );
 }
 
 #[test]
@@ -87,7 +98,10 @@ fn entry(version: u64) -> HistoryEntry {
         environment: BTreeMap::from([("git.head".to_owned(), "abc".to_owned())]),
         config: BTreeMap::from([
             ("shop:size".to_owned(), ConfigEntry::Plain("3".to_owned())),
-            ("shop:key".to_owned(), ConfigEntry::Secure("v1:a:b".to_owned())),
+            (
+                "shop:key".to_owned(),
+                ConfigEntry::Secure("v1:a:b".to_owned()),
+            ),
         ]),
         result: RunResult::InProgress,
         resource_changes: BTreeMap::from([(StepOp::CreateReplacement, 2), (StepOp::Same, 5)]),
@@ -183,7 +197,10 @@ fn a_stack_can_change_its_manager_and_keys_kept_as_text_follow() {
     world.backend.change_secrets(&lease, &new).unwrap();
     let loaded = world.backend.load(&world.stack).unwrap();
     assert_eq!(loaded.secrets.config(), new.config());
-    assert_eq!(loaded.snapshot.resources[0].inputs, snapshot.resources[0].inputs);
+    assert_eq!(
+        loaded.snapshot.resources[0].inputs,
+        snapshot.resources[0].inputs
+    );
     let kept = &loaded.snapshot.resources[0].extra["replacementTrigger"];
     assert!(!kept.contains(&cell) && !kept.contains("canary"));
     let mut out = Vec::new();
@@ -191,5 +208,9 @@ fn a_stack_can_change_its_manager_and_keys_kept_as_text_follow() {
         .backend
         .export(&world.stack, ExportedSecrets::Shown, &mut out)
         .unwrap();
-    assert!(String::from_utf8(out).unwrap().contains(r#""plaintext":"\"canary\"""#));
+    assert!(
+        String::from_utf8(out)
+            .unwrap()
+            .contains(r#""plaintext":"\"canary\"""#)
+    );
 }

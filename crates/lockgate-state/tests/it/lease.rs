@@ -23,8 +23,11 @@ fn of_fifty_racers_one_holds_the_lease_in_every_round() {
     let barrier = Arc::new(Barrier::new(RACERS));
     let racers: Vec<_> = (0..RACERS)
         .map(|_| {
-            let (world, winners, barrier) =
-                (Arc::clone(&world), Arc::clone(&winners), Arc::clone(&barrier));
+            let (world, winners, barrier) = (
+                Arc::clone(&world),
+                Arc::clone(&winners),
+                Arc::clone(&barrier),
+            );
             std::thread::spawn(move || {
                 for round in 0..ROUNDS {
                     barrier.wait();

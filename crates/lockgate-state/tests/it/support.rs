@@ -220,7 +220,9 @@ impl Drop for ChildProcess {
 
 /// In a child: says a line to the parent.
 pub(crate) fn say(line: &str) {
-    println!("{SAYS}{line}");
+    // One write per line: the thread of a journal speaks too.
+    let line = format!("{SAYS}{line}\n");
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
 /// In a child: waits for a line of the parent.
