@@ -5,9 +5,21 @@
 //! Never: state files, the program's source, the wall clock, or an environment variable that was
 //! not passed in.
 //!
-//! Start reading at [`node::Node`], the trait behind which the node is.
+//! Start reading at [`Packages`], which finds a package by name; `package` is the part that is
+//! the same for every resource type, and [`node::Node`] the trait behind which the node is.
 #![deny(missing_docs)]
 
+mod bag;
+mod check;
+mod command;
+mod diff;
+mod lockgate;
 pub mod node;
+mod package;
+mod packages;
+mod path;
+mod random;
+pub mod schema;
 
 pub use node::{Node, NodeError};
+pub use packages::{Packages, PackagesSettings};

@@ -1,0 +1,403 @@
+//! `lockgate:gateway:Route`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_engine::provider::{
+    CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, DiffRequest,
+    DiffResponse, ProviderError, ReadRequest, ReadResponse, UpdateRequest,
+};
+use lockgate_model::gateway::{
+    AuthPolicy, BackendSpec, FieldMatch, PathMatch, RateLimitPolicy, RouteMatch, RouteSpec,
+    TimeoutPolicy,
+};
+use lockgate_model::{PropertyMap, ServiceId, Urn, Value};
+
+use super::reader::Reader;
+use super::{identity, node_failed, qualified};
+use crate::bag;
+use crate::node::Node;
+use crate::package::Kind;
+use crate::path::index;
+
+/// Shares stay far from overflow when they are added up.
+const WEIGHT_MAX: u64 = 1_000_000;
+const REQUESTS_MAX: u64 = 1_000_000_000;
+
+/// The resource type.
+pub(super) struct Route(pub(super) Arc<dyn Node>);
+
+fn read_spec(urn: &Urn, inputs: &PropertyMap) -> (RouteSpec, Vec<CheckFailure>) {
+    let mut r = Reader::new(inputs);
+    let matches = RouteMatch {
+        hosts: read_hosts(&mut r),
+        paths: read_paths(&mut r),
+        methods: read_methods(&mut r),
+        headers: read_fields(&r, "headers", str::to_ascii_lowercase),
+        query: read_fields(&r, "query", str::to_owned),
+    };
+    let spec = RouteSpec {
+        name: identity(urn).to_string(),
+        matches,
+        backends: read_backends(&mut r),
+        strip_prefix: read_strip_prefix(&mut r),
+        auth: read_auth(&mut r, urn),
+        rate_limit: r.inside("rateLimit", read_rate_limit),
+        timeouts: r.inside("timeouts", read_timeouts).unwrap_or_default(),
+        body_bytes_max: r.within("bodyBytesMax", 0, 1 << 50),
+    };
+    (spec, r.failures)
+}
+
+fn read_hosts(r: &mut Reader<'_>) -> Vec<String> {
+    let hosts = bag::texts(r.bag(), "hosts");
+    for (i, host) in hosts.iter().enumerate() {
+        let plain = host.strip_prefix("*.").unwrap_or(host);
+        let label = |l: &str| {
+            !l.is_empty()
+                && l.bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+        };
+        if !plain.split('.').all(label) {
+            let reason = format!("`{host}` is no host, expected `example.org` or `*.example.org`");
+            r.fail(&format!("hosts[{i}]"), reason);
+        }
+    }
+    hosts.iter().map(|h| h.to_ascii_lowercase()).collect()
+}
+
+fn read_paths(r: &mut Reader<'_>) -> Vec<PathMatch> {
+    let mut paths = Vec::new();
+    for (i, item) in bag::list(r.bag(), "paths").iter().enumerate() {
+        let at = index("paths", i);
+        match item.unsecret() {
+            Value::String(text) => {
+                slash(r, &at, text);
+                paths.push(PathMatch::Prefix(text.clone()));
+            }
+            Value::Map(map) => {
+                let found = r.at(map, at, |r| {
+                    let name = r.one_of(&["exact", "prefix", "regex"], false)?;
+                    let text = bag::text(map, name)?.to_owned();
+                    Some(match name {
+                        "exact" => {
+                            slash(r, "exact", &text);
+                            PathMatch::Exact(text)
+                        }
+                        "prefix" => {
+                            slash(r, "prefix", &text);
+                            PathMatch::Prefix(text)
+                        }
+                        _ => PathMatch::Regex(text),
+                    })
+                });
+                paths.extend(found);
+            }
+            _ => {}
+        }
+    }
+    paths
+}
+
+fn slash(r: &mut Reader<'_>, name: &str, path: &str) {
+    if !path.starts_with('/') {
+        r.fail(name, format!("`{path}` is no path, expected a leading `/`"));
+    }
+}
+
+fn read_methods(r: &mut Reader<'_>) -> Vec<String> {
+    let methods = bag::texts(r.bag(), "methods");
+    for (i, method) in methods.iter().enumerate() {
+        if method.is_empty() || !method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') {
+            r.fail(&format!("methods[{i}]"), format!("`{method}` is no method"));
+        }
+    }
+    methods.iter().map(|m| m.to_ascii_uppercase()).collect()
+}
+
+fn read_fields(r: &Reader<'_>, name: &str, normal: fn(&str) -> String) -> Vec<FieldMatch> {
+    bag::text_map(r.bag(), name)
+        .into_iter()
+        .map(|(name, value)| FieldMatch {
+            name: normal(&name),
+            value: (value != "*").then_some(value),
+        })
+        .collect()
+}
+
+fn read_backends(r: &mut Reader<'_>) -> Vec<BackendSpec> {
+    let items = bag::list(r.bag(), "backends");
+    if items.is_empty() && !r.is_unknown("backends") {
+        r.fail("backends", "expected at least one, found none");
+    }
+    let mut backends = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let at = index("backends", i);
+        match item.unsecret() {
+            Value::String(text) => {
+                let upstream = upstream(text);
+                if upstream.is_none() {
+                    r.failures
+                        .push(crate::check::failure(at, not_upstream(text)));
+                }
+                backends.extend(upstream.map(|upstream| BackendSpec {
+                    upstream,
+                    weight: 1,
+                }));
+            }
+            Value::Map(map) => backends.extend(r.at(map, at, read_backend)),
+            _ => {}
+        }
+    }
+    backends
+}
+
+fn read_backend(r: &mut Reader<'_>) -> Option<BackendSpec> {
+    let weight = r.within("weight", 0, WEIGHT_MAX);
+    let name = r.one_of(&["service", "url"], false)?;
+    let text = bag::text(r.bag(), name)?;
+    let Some(upstream) = upstream(text) else {
+        r.fail(name, not_upstream(text));
+        return None;
+    };
+    Some(BackendSpec {
+        upstream,
+        weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+    })
+}
+
+fn not_upstream(text: &str) -> String {
+    format!("`{text}` is no backend, expected `service://project/stack/name` or `http://host:port`")
+}
+
+/// The name of an upstream: a service endpoint, or a URL's origin in lower case.
+fn upstream(text: &str) -> Option<String> {
+    if let Some(id) = ServiceId::from_endpoint(text) {
+        return Some(id.endpoint());
+    }
+    let origin = text.strip_prefix("http://")?.trim_end_matches('/');
+    let port_ok = |port: &str| port.parse::<u16>().is_ok_and(|p| p != 0);
+    let (host, rest) = match origin.strip_prefix('[') {
+        Some(v6) => {
+            let (host, rest) = v6.split_once(']')?;
+            host.parse::<std::net::Ipv6Addr>().ok()?;
+            (host, rest)
+        }
+        None => {
+            let end = origin.find(':').unwrap_or(origin.len());
+            origin.split_at(end)
+        }
+    };
+    let named = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
+    if host.is_empty() || !host.bytes().all(named) {
+        return None;
+    }
+    match rest.strip_prefix(':') {
+        Some(port) if !port_ok(port) => return None,
+        None if !rest.is_empty() => return None,
+        _ => {}
+    }
+    Some(format!("http://{}", origin.to_ascii_lowercase()))
+}
+
+fn read_strip_prefix(r: &mut Reader<'_>) -> Option<String> {
+    let prefix = bag::text(r.bag(), "stripPrefix")?.to_owned();
+    slash(r, "stripPrefix", &prefix);
+    Some(prefix)
+}
+
+fn read_auth(r: &mut Reader<'_>, urn: &Urn) -> AuthPolicy {
+    let read = |r: &mut Reader<'_>| match r.one_of(&["public", "apiKey"], false) {
+        Some("public") => {
+            if bag::boolean(r.bag(), "public") == Some(false) {
+                r.fail("public", "is false, expected `apiKey` instead of it");
+            }
+            AuthPolicy::Public
+        }
+        // Whatever is not known or wrong must not read as public.
+        _ => r
+            .inside("apiKey", |r| read_api_key(r, urn))
+            .unwrap_or(AuthPolicy::ApiKey {
+                header: String::new(),
+                consumers: Vec::new(),
+            }),
+    };
+    r.inside("auth", read).unwrap_or(AuthPolicy::ApiKey {
+        header: String::new(),
+        consumers: Vec::new(),
+    })
+}
+
+fn read_api_key(r: &mut Reader<'_>, urn: &Urn) -> AuthPolicy {
+    let header = bag::text(r.bag(), "header")
+        .unwrap_or_default()
+        .to_ascii_lowercase();
+    let token = |b: u8| b.is_ascii_alphanumeric() || b"-_".contains(&b);
+    if r.has("header")
+        && !r.is_unknown("header")
+        && (header.is_empty() || !header.bytes().all(token))
+    {
+        r.fail("header", format!("`{header}` is no header name"));
+    }
+    let consumers = bag::texts(r.bag(), "consumers");
+    // An empty list would let everybody with a key in, which nobody means by writing it.
+    if r.has("consumers")
+        && !r.is_unknown("consumers")
+        && bag::list(r.bag(), "consumers").is_empty()
+    {
+        r.fail(
+            "consumers",
+            "is empty, leave it out to let every consumer call",
+        );
+    }
+    AuthPolicy::ApiKey {
+        header,
+        consumers: consumers.iter().map(|name| qualified(urn, name)).collect(),
+    }
+}
+
+fn read_rate_limit(r: &mut Reader<'_>) -> RateLimitPolicy {
+    let requests = r.within("requests", 1, REQUESTS_MAX).unwrap_or(1);
+    RateLimitPolicy {
+        requests,
+        per: r.duration("per").unwrap_or_default(),
+        burst: r.within("burst", 1, REQUESTS_MAX).unwrap_or(requests),
+    }
+}
+
+fn read_timeouts(r: &mut Reader<'_>) -> TimeoutPolicy {
+    TimeoutPolicy {
+        connect: r.duration("connect").unwrap_or_default(),
+        head: r.duration("head").unwrap_or_default(),
+        idle: r.duration("idle").unwrap_or_default(),
+        total: r.duration("total"),
+    }
+}
+
+/// Whether the URL of the old state stays: it follows from hosts and paths.
+fn url_stays(old: &PropertyMap, new: &PropertyMap) -> bool {
+    let same = |name| {
+        old.get(name).map(Value::without_secrets) == new.get(name).map(Value::without_secrets)
+    };
+    let known = |name| !new.get(name).is_some_and(Value::contains_unknown);
+    ["hosts", "paths"]
+        .iter()
+        .all(|name| same(*name) && known(*name))
+}
+
+impl Route {
+    async fn apply(
+        &self,
+        ctx: &CallContext,
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        let (spec, failures) = read_spec(&ctx.urn, &inputs);
+        if let Some(first) = failures.first() {
+            return Err(ProviderError::failed(format!(
+                "`{}` {}",
+                first.property, first.reason
+            )));
+        }
+        let status = self.0.apply_route(spec).await.map_err(node_failed)?;
+        let mut outputs = inputs;
+        outputs.insert("url".into(), status.url.into());
+        Ok(outputs)
+    }
+}
+
+#[async_trait]
+impl Kind for Route {
+    fn check(&self, ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
+        read_spec(&ctx.urn, inputs).1
+    }
+
+    async fn diff(
+        &self,
+        _ctx: &CallContext,
+        req: &DiffRequest,
+        mut found: DiffResponse,
+    ) -> Result<DiffResponse, ProviderError> {
+        if url_stays(&req.old_inputs, &req.inputs) {
+            found.stables = vec!["url".into()];
+        }
+        Ok(found)
+    }
+
+    async fn create(
+        &self,
+        ctx: &CallContext,
+        req: CreateRequest,
+    ) -> Result<CreateResponse, ProviderError> {
+        let outputs = self.apply(ctx, req.inputs).await?;
+        Ok(CreateResponse {
+            id: identity(&ctx.urn).to_string(),
+            outputs,
+        })
+    }
+
+    async fn update(
+        &self,
+        ctx: &CallContext,
+        req: UpdateRequest,
+    ) -> Result<PropertyMap, ProviderError> {
+        self.apply(ctx, req.inputs).await
+    }
+
+    async fn foretell_update(
+        &self,
+        _ctx: &CallContext,
+        req: &UpdateRequest,
+        mut outputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        if let Some(url) = req.old_outputs.get("url")
+            && url_stays(&req.old_inputs, &req.inputs)
+        {
+            outputs.insert("url".into(), url.clone());
+        }
+        Ok(outputs)
+    }
+
+    async fn delete(&self, _ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {
+        self.0.remove_route(&req.id).await.map_err(node_failed)
+    }
+
+    async fn read(
+        &self,
+        _ctx: &CallContext,
+        req: ReadRequest,
+    ) -> Result<Option<ReadResponse>, ProviderError> {
+        let Some(status) = self.0.find_route(&req.id).await.map_err(node_failed)? else {
+            return Ok(None);
+        };
+        let mut outputs = req.inputs.clone();
+        outputs.insert("url".into(), status.url.into());
+        Ok(Some(ReadResponse {
+            id: req.id,
+            inputs: Some(req.inputs),
+            outputs,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::upstream;
+
+    #[test]
+    fn backends_are_services_or_origins() {
+        for (text, expected) in [
+            ("service://shop/dev/web", Some("service://shop/dev/web")),
+            ("http://127.0.0.1:8080/", Some("http://127.0.0.1:8080")),
+            ("http://Example.org", Some("http://example.org")),
+            ("http://[::1]:80", Some("http://[::1]:80")),
+            ("http://example.org/path", None),
+            ("http://user@host", None),
+            ("http://host:0", None),
+            ("http://", None),
+            ("service://shop/web", None),
+            ("example.org", None),
+        ] {
+            assert_eq!(upstream(text).as_deref(), expected, "{text}");
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Finds packages by name and configures them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_diag::did_you_mean;
+use lockgate_engine::provider::{Provider, ProviderError, Providers};
+use lockgate_model::schema::PackageSchema;
+use lockgate_model::{PropertyMap, Rng};
+
+use crate::command::{self, CommandSettings};
+use crate::node::Node;
+use crate::{lockgate, random, schema};
+
+/// Everything the packages need from outside.
+pub struct PackagesSettings {
+    /// Project folder; relative paths of programs start here.
+    pub project_dir: PathBuf,
+    /// The whole environment that scripts inherit; an allow-list of the binary's own.
+    pub base_env: BTreeMap<String, String>,
+    /// Randomness; the operating system's outside tests, as passwords and keys come from it.
+    pub rng: Arc<dyn Rng>,
+    /// The node that services and routes go to.
+    pub node: Arc<dyn Node>,
+}
+
+/// The native packages: `command`, `lockgate` and `random`.
+pub struct Packages {
+    settings: PackagesSettings,
+}
+
+impl Packages {
+    /// The packages over `settings`. Touches nothing.
+    pub fn new(settings: PackagesSettings) -> Self {
+        Self { settings }
+    }
+}
+
+/// The schema of a native package.
+fn find_schema(package: &str) -> Option<&'static Arc<PackageSchema>> {
+    match package {
+        "command" => Some(&schema::COMMAND),
+        "lockgate" => Some(&schema::LOCKGATE),
+        "random" => Some(&schema::RANDOM),
+        _ => None,
+    }
+}
+
+const NAMES: [&str; 3] = ["command", "lockgate", "random"];
+
+#[async_trait]
+impl Providers for Packages {
+    fn schema(&self, package: &str) -> Option<Arc<PackageSchema>> {
+        find_schema(package).map(Arc::clone)
+    }
+
+    fn packages(&self) -> Vec<String> {
+        NAMES.map(str::to_owned).into()
+    }
+
+    async fn configure(
+        &self,
+        package: &str,
+        _version: Option<&str>,
+        _config: &PropertyMap,
+    ) -> Result<Arc<dyn Provider>, ProviderError> {
+        let settings = &self.settings;
+        let package = match package {
+            "command" => command::package(CommandSettings {
+                base_env: settings.base_env.clone(),
+                project_dir: settings.project_dir.clone(),
+            }),
+            "lockgate" => lockgate::package(&settings.node, &settings.rng),
+            "random" => random::package(&settings.rng),
+            other => {
+                let near = did_you_mean(other, NAMES);
+                return Err(ProviderError::Failed {
+                    message: format!("there is no package `{other}`"),
+                    hints: near
+                        .map(|n| format!("did you mean `{n}`?"))
+                        .into_iter()
+                        .collect(),
+                });
+            }
+        };
+        Ok(Arc::new(package))
+    }
+}
