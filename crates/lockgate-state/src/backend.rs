@@ -34,6 +34,13 @@ struct Meta {
     format: u64,
 }
 
+/// What the folder says of itself.
+#[derive(PartialEq, Eq)]
+enum Layout {
+    Missing,
+    Known,
+}
+
 /// Keeps stacks in a local folder. Its functions block on the disk.
 pub struct Backend {
     root: PathBuf,
@@ -93,7 +100,7 @@ struct Current {
 }
 
 impl Backend {
-    /// Opens the folder, or makes it. A folder of a newer version is refused.
+    /// Opens the folder; it is made with the first stack. One of a newer version is refused.
     pub fn open(
         root: &Path,
         keyring: Arc<Keyring>,
@@ -117,12 +124,10 @@ impl Backend {
         self
     }
 
-    fn check_layout(&self) -> Result<(), StateError> {
+    fn check_layout(&self) -> Result<Layout, StateError> {
         let path = self.root.join("meta");
         let Some(bytes) = read_optional(&path, 4096)? else {
-            self.disk.create_folder(&self.root)?;
-            let text = format!("{{\"format\":{LAYOUT}}}\n");
-            return self.disk.write_file(&META, &path, text.as_bytes());
+            return Ok(Layout::Missing);
         };
         let meta: Meta = serde_json::from_slice(&bytes).map_err(|_| StateError::Damaged {
             path: path.clone(),
@@ -135,7 +140,14 @@ impl Backend {
                 known: LAYOUT,
             });
         }
-        Ok(())
+        Ok(Layout::Known)
+    }
+
+    fn write_layout(&self) -> Result<(), StateError> {
+        self.disk.create_folder(&self.root)?;
+        let text = format!("{{\"format\":{LAYOUT}}}\n");
+        self.disk
+            .write_file(&META, &self.root.join("meta"), text.as_bytes())
     }
 
     fn project_path(&self, project: &str) -> PathBuf {
@@ -190,6 +202,9 @@ impl Backend {
         stack: &StackName,
         secrets: &SecretsManager,
     ) -> Result<(), StateError> {
+        if self.check_layout()? == Layout::Missing {
+            self.write_layout()?;
+        }
         let project = self.project_path(stack.project());
         self.disk.create_folder(&project)?;
         // Made beside and renamed, so that a stack exists whole or not at all. The process id
@@ -200,7 +215,7 @@ impl Backend {
         let clock = self.clock.as_ref();
         let path = making.join("snapshot.json");
         self.disk
-            .prepare_file(&SNAPSHOT, &path, |out| {
+            .prepare_file(&SNAPSHOT, &path, 0, |out| {
                 encode_snapshot(out, &Snapshot::default(), secrets, 1, 0, clock).map(|_| ())
             })?
             .publish(&self.disk, &SNAPSHOT)?;
@@ -246,19 +261,22 @@ impl Backend {
 
     /// Who holds the lease of the stack, if anybody does.
     pub fn holder(&self, stack: &StackName) -> Result<Option<Holder>, StateError> {
-        let record = self.folder(stack).lease_files().read()?;
+        let record = self.folder(stack).lease_files().look()?;
         let live = record.is_live(self.clock.now());
         Ok(record.holder.filter(|_| live))
     }
 
     /// Takes the lease of the stack. `purpose` is shown to those who want it meanwhile.
     pub fn acquire(&self, stack: &StackName, purpose: &str) -> Result<Lease, StateError> {
-        Lease::acquire(self.folder(stack).lease_files(), &self.process, purpose)
+        let folder = self.folder(stack);
+        let floor = || folder.fencing_floor();
+        Lease::acquire(folder.lease_files(), &self.process, purpose, floor)
     }
 
     /// Takes the lease away from its holder, who can write nothing more; says who it was.
     pub fn cancel(&self, stack: &StackName) -> Result<Option<Holder>, StateError> {
-        lease::cancel(&self.folder(stack).lease_files())
+        let folder = self.folder(stack);
+        lease::cancel(&folder.lease_files(), || folder.fencing_floor())
     }
 
     /// The current state of a stack. Changes nothing.
@@ -308,7 +326,7 @@ impl Backend {
                     journals.push((fencing, path, bytes));
                 }
             }
-            Ok((read_snapshot(&path)?, journals, files.read()?.serial))
+            Ok((read_snapshot(&path)?, journals, files.look()?.serial))
         })?;
         let bytes = bytes.ok_or_else(|| StateError::Damaged {
             path: path.clone(),

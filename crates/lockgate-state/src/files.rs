@@ -56,11 +56,12 @@ fault_points! {
         META = "meta",
         KEY = "key",
         SNAPSHOT = "snapshot",
-        BACKUP = "backup",
         LEASE = "lease",
         HISTORY = "history",
     }
     single {
+        BACKUP_LINK = "backup.link",
+        BACKUP_RENAME = "backup.rename",
         STACK_PUBLISH = "stack.publish",
         STACK_REMOVE = "stack.remove",
         LEASE_LOCK = "lease.lock",
@@ -101,56 +102,55 @@ impl Disk {
         }
     }
 
-    /// Makes a folder and those above it, readable by the owner only.
+    /// Makes a folder and those above it, readable by the owner only, durably.
     pub(crate) fn create_folder(&self, path: &Path) -> Result<(), StateError> {
         use std::os::unix::fs::DirBuilderExt;
-        let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(FOLDER_MODE);
-        builder
-            .create(path)
-            .map_err(StateError::io("create folder", path))
+        if path.is_dir() {
+            return Ok(());
+        }
+        let parent = path.parent().filter(|parent| *parent != Path::new(""));
+        if let Some(parent) = parent {
+            self.create_folder(parent)?;
+        }
+        match std::fs::DirBuilder::new().mode(FOLDER_MODE).create(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                return Err(StateError::io("create folder", path)(error));
+            }
+            _ => {}
+        }
+        self.sync_folder(parent.unwrap_or(Path::new(".")))
     }
 
-    /// Replaces a small file, durably.
+    /// Replaces a small file, durably. Two writers of one file hold its lock or are processes
+    /// of their own.
     pub(crate) fn write_file(
         &self,
         points: &ReplacePoints,
         path: &Path,
         bytes: &[u8],
     ) -> Result<(), StateError> {
-        let prepared = self.prepare_file(points, path, |out| {
+        let writer = u64::from(std::process::id());
+        let prepared = self.prepare_file(points, path, writer, |out| {
             out.write_all(bytes).map_err(StateError::io("write", path))
         })?;
         prepared.publish(self, points)
     }
 
-    /// Replaces a small file at once for readers, not durably: after a power loss the old
-    /// content may be back.
-    pub(crate) fn write_volatile(
-        &self,
-        points: &ReplacePoints,
-        path: &Path,
-        bytes: &[u8],
-    ) -> Result<(), StateError> {
-        let temporary = temporary_path(path);
-        self.at(&points.write, || {
-            let mut file = create(&temporary)?;
-            file.write_all(bytes).map_err(StateError::io("write", path))
-        })?;
-        self.at(&points.rename, || rename(&temporary, path))
-    }
-
     /// Writes the new content of `path` beside it, durably; [`PreparedFile::publish`] puts it in
-    /// place.
+    /// place. `writer` keeps apart those who may prepare the same file at once, such as a
+    /// stopped holder of a lease and its successor.
     pub(crate) fn prepare_file(
         &self,
         points: &ReplacePoints,
         path: &Path,
+        writer: u64,
         write: impl FnOnce(&mut dyn Write) -> Result<(), StateError>,
     ) -> Result<PreparedFile, StateError> {
-        let temporary = temporary_path(path);
+        let temporary = temporary_path(path, writer);
+        // Never written over: an earlier writer may still have it open.
+        remove_if_exists(&temporary)?;
         let file = self.at(&points.write, || {
-            let mut out = BufWriter::with_capacity(256 * 1024, create(&temporary)?);
+            let mut out = BufWriter::with_capacity(256 * 1024, create_new(&temporary)?);
             write(&mut out)?;
             out.into_inner()
                 .map_err(|error| StateError::io("write", path)(error.into_error()))
@@ -172,9 +172,9 @@ impl Disk {
 
     /// Keeps the current content of `path` as `backup`, durably with the next folder fsync.
     pub(crate) fn keep_backup(&self, path: &Path, backup: &Path) -> Result<(), StateError> {
-        let temporary = temporary_path(backup);
+        let temporary = temporary_path(backup, 0);
         remove_if_exists(&temporary)?;
-        let linked = self.at(&BACKUP.write, || fs::hard_link(path, &temporary));
+        let linked = self.at(&BACKUP_LINK, || fs::hard_link(path, &temporary));
         match linked {
             Ok(()) => {}
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
@@ -183,7 +183,7 @@ impl Disk {
                 fs::copy(path, &temporary).map_err(StateError::io("copy", path))?;
             }
         }
-        self.at(&BACKUP.rename, || rename(&temporary, backup))
+        self.at(&BACKUP_RENAME, || rename(&temporary, backup))
     }
 }
 
@@ -209,22 +209,14 @@ impl PreparedFile {
     }
 }
 
-/// The name beside `path` under which its next content is written. One per file: writers of a
-/// file hold its lease or lock, and what a crash leaves behind is overwritten.
-fn temporary_path(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".tmp");
-    path.with_file_name(name)
-}
+/// The ending of files whose writer has not finished, or died before it did.
+pub(crate) const TEMPORARY: &str = ".tmp";
 
-fn create(path: &Path) -> Result<fs::File, StateError> {
-    let mut options = fs::OpenOptions::new();
-    options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(FILE_MODE);
-    options.open(path).map_err(StateError::io("create", path))
+/// The name beside `path` under which `writer` prepares its next content.
+fn temporary_path(path: &Path, writer: u64) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{writer}{TEMPORARY}"));
+    path.with_file_name(name)
 }
 
 /// Opens a new file for appending; it must not exist.

@@ -104,7 +104,7 @@ impl LeaseFiles {
 
     /// The lock was not free for too long: says who most likely has it.
     fn stuck(&self) -> StateError {
-        match self.read() {
+        match self.look() {
             Ok(Record {
                 holder: Some(holder),
                 ..
@@ -116,19 +116,34 @@ impl LeaseFiles {
         }
     }
 
-    /// The record; call it under the lock unless only for display.
-    pub(crate) fn read(&self) -> Result<Record, StateError> {
+    /// The record; call it under the lock.
+    fn read(&self) -> Result<Record, StateError> {
         record::load_record(&self.record)
     }
 
-    /// Replaces the record without waiting for the disk.
-    fn write(&self, record: &Record) -> Result<(), StateError> {
-        self.disk
-            .write_volatile(&LEASE, &self.record, &record.encode())
+    /// The record, or when its file is damaged an empty one with a fencing number that no
+    /// surviving write has passed. Call it under the lock.
+    fn read_or_rebuild(
+        &self,
+        fencing_floor: impl FnOnce() -> Result<u64, StateError>,
+    ) -> Result<Record, StateError> {
+        match self.read() {
+            Err(StateError::Damaged { .. }) => {
+                let mut record = Record::default();
+                record.fencing = fencing_floor()?;
+                Ok(record)
+            }
+            other => other,
+        }
+    }
+
+    /// The record for those who only look: a damaged one says nothing.
+    pub(crate) fn look(&self) -> Result<Record, StateError> {
+        self.read_or_rebuild(|| Ok(0))
     }
 
     /// Replaces the record durably: a fencing number must not come back after a power loss.
-    pub(crate) fn write_durable(&self, record: &Record) -> Result<(), StateError> {
+    fn write(&self, record: &Record) -> Result<(), StateError> {
         self.disk.write_file(&LEASE, &self.record, &record.encode())
     }
 
@@ -159,6 +174,8 @@ pub struct Lease {
 pub(crate) struct Fence {
     pub(crate) files: LeaseFiles,
     pub(crate) fencing: u64,
+    /// Compared as well as the number, which could repeat after a damaged record was rebuilt.
+    holder: Holder,
 }
 
 impl Fence {
@@ -184,7 +201,7 @@ impl Fence {
     }
 
     fn check(&self, record: &Record) -> Result<(), StateError> {
-        if record.fencing == self.fencing && record.holder.is_some() {
+        if record.fencing == self.fencing && record.holder.as_ref() == Some(&self.holder) {
             Ok(())
         } else {
             Err(StateError::LeaseLost(self.files.stack.clone()))
@@ -206,14 +223,15 @@ impl Fence {
 
 impl Lease {
     /// Takes the lease if it is free, expired, or held by a process of this machine that is
-    /// gone. `fencing_min` is the highest number found in files that survived.
+    /// gone. `fencing_floor` finds the highest number in the other files of the stack.
     pub(crate) fn acquire(
         files: LeaseFiles,
         process: &Process,
         purpose: &str,
+        fencing_floor: impl FnOnce() -> Result<u64, StateError>,
     ) -> Result<Self, StateError> {
-        let fencing = files.locked(LockMode::Write, || {
-            let mut record = files.read()?;
+        let (fencing, holder) = files.locked(LockMode::Write, || {
+            let mut record = files.read_or_rebuild(fencing_floor)?;
             let now = files.clock.now();
             if let Some(holder) = record.holder.take()
                 && record.is_live(now)
@@ -226,11 +244,16 @@ impl Lease {
             }
             record.fencing += 1;
             record.expires = files.expiry();
-            record.holder = Some(process.holder(purpose, now));
-            files.write_durable(&record)?;
-            Ok(record.fencing)
+            let holder = process.holder(purpose, now);
+            record.holder = Some(holder.clone());
+            files.write(&record)?;
+            Ok((record.fencing, holder))
         })?;
-        let fence = Fence { files, fencing };
+        let fence = Fence {
+            files,
+            fencing,
+            holder,
+        };
         let renewal = Renewal::start(fence.clone())?;
         Ok(Self {
             fence,
@@ -267,13 +290,16 @@ impl Lease {
 }
 
 /// Takes the lease away from whoever holds it; says who that was.
-pub(crate) fn cancel(files: &LeaseFiles) -> Result<Option<Holder>, StateError> {
+pub(crate) fn cancel(
+    files: &LeaseFiles,
+    fencing_floor: impl FnOnce() -> Result<u64, StateError>,
+) -> Result<Option<Holder>, StateError> {
     files.locked(LockMode::Write, || {
-        let mut record = files.read()?;
+        let mut record = files.read_or_rebuild(fencing_floor)?;
         let holder = record.holder.take();
         if holder.is_some() {
             record.fencing += 1;
-            files.write_durable(&record)?;
+            files.write(&record)?;
         }
         Ok(holder)
     })

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::deployment::{ExportedSecrets, check_integrity, decode_deployment, encode_deployment};
 use crate::error::StateError;
-use crate::files::{Disk, JOURNAL_REMOVE, SNAPSHOT, read_optional, remove_if_exists};
+use crate::files::{Disk, JOURNAL_REMOVE, SNAPSHOT, TEMPORARY, read_optional, remove_if_exists};
 use crate::lease::{Fence, LeaseFiles};
 use crate::name::StackName;
 use crate::secrets::{Keyring, SecretsManager};
@@ -57,6 +57,18 @@ impl StackFolder {
 
     /// Every journal file with its fencing number, oldest first.
     pub(crate) fn list_journals(&self) -> Result<Vec<(u64, PathBuf)>, StateError> {
+        let files = self.list_files()?.into_iter();
+        let mut journals: Vec<(u64, PathBuf)> = files
+            .filter_map(|(name, path)| {
+                let digits = name.strip_prefix(JOURNAL_PREFIX)?;
+                Some((digits.parse().ok()?, path))
+            })
+            .collect();
+        journals.sort();
+        Ok(journals)
+    }
+
+    fn list_files(&self) -> Result<Vec<(String, PathBuf)>, StateError> {
         let entries = match fs_err::read_dir(&self.path) {
             Ok(entries) => entries,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -64,18 +76,26 @@ impl StackFolder {
             }
             Err(error) => return Err(StateError::io("list", &self.path)(error)),
         };
-        let mut journals = Vec::new();
+        let mut files = Vec::new();
         for entry in entries {
             let entry = entry.map_err(StateError::io("list", &self.path))?;
-            let name = entry.file_name();
-            let fencing = name
-                .to_str()
-                .and_then(|name| name.strip_prefix(JOURNAL_PREFIX))
-                .and_then(|digits| digits.parse().ok());
-            journals.extend(fencing.map(|fencing| (fencing, entry.path())));
+            if let Ok(name) = entry.file_name().into_string() {
+                files.push((name, entry.path()));
+            }
         }
-        journals.sort();
-        Ok(journals)
+        Ok(files)
+    }
+
+    /// The highest fencing number that a file of the stack was written under.
+    pub(crate) fn fencing_floor(&self) -> Result<u64, StateError> {
+        let journal = self
+            .list_journals()?
+            .last()
+            .map_or(0, |(fencing, _)| *fencing);
+        let bytes = read_snapshot(&self.snapshot())?.unwrap_or_default();
+        // A damaged snapshot has no number to trust, and says so when it is loaded.
+        let envelope = serde_json::from_slice::<Envelope<'_>>(&bytes);
+        Ok(journal.max(envelope.map_or(0, |envelope| envelope.fencing)))
     }
 
     pub(crate) fn lease_files(&self) -> LeaseFiles {
@@ -109,6 +129,7 @@ pub(crate) struct Mark {
 #[derive(Deserialize)]
 struct Envelope<'a> {
     serial: u64,
+    fencing: u64,
     #[serde(borrow)]
     state: &'a RawValue,
 }
@@ -227,11 +248,13 @@ pub(crate) fn commit_snapshot(
     check_integrity(snapshot)?;
     let path = folder.snapshot();
     let mut checksum = String::new();
-    let prepared = folder.disk.prepare_file(&SNAPSHOT, &path, |out| {
-        let clock = folder.clock.as_ref();
-        checksum = encode_snapshot(out, snapshot, secrets, serial, fence.fencing, clock)?;
-        Ok(())
-    })?;
+    let prepared = folder
+        .disk
+        .prepare_file(&SNAPSHOT, &path, fence.fencing, |out| {
+            let clock = folder.clock.as_ref();
+            checksum = encode_snapshot(out, snapshot, secrets, serial, fence.fencing, clock)?;
+            Ok(())
+        })?;
     let mut prepared = Some(prepared);
     let written = fence.write(|| {
         folder.disk.keep_backup(&path, &folder.backup())?;
@@ -248,8 +271,14 @@ pub(crate) fn commit_snapshot(
     Ok(Mark { serial, checksum })
 }
 
-/// Removes every journal; call it under the lock.
+/// Removes every journal, and files that were never finished; call it under the lock, where
+/// nobody writes.
 pub(crate) fn remove_journals(folder: &StackFolder) -> Result<(), StateError> {
+    for (name, path) in folder.list_files()? {
+        if name.ends_with(TEMPORARY) {
+            remove_if_exists(&path)?;
+        }
+    }
     for (_, journal) in folder.list_journals()? {
         folder
             .disk

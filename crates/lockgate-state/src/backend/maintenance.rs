@@ -123,7 +123,7 @@ impl Backend {
     pub fn repair(&self, lease: &Lease) -> Result<Repair, StateError> {
         let folder = self.folder(lease.stack());
         let mut report = Repair::default();
-        let newest = folder.lease_files().read()?.serial;
+        let newest = folder.lease_files().look()?.serial;
         let stored = match self.read_stored(&folder) {
             Err(StateError::Damaged { .. } | StateError::Deployment(_)) => {
                 report.used_backup = true;

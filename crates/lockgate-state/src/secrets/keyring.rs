@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use super::cell::{self, Key};
 use super::{CHECK_WORD, KeySource, SecretsConfig, SecretsError, SecretsManager};
 use crate::error::StateError;
-use crate::files::{Disk, KEY};
+use crate::files::{Disk, FaultHook, KEY};
 
 /// Opens the secrets manager that a stack names. One per process, so that each key is derived
 /// once.
@@ -36,6 +36,13 @@ impl Keyring {
             disk: Disk::default(),
             open: Mutex::new(HashMap::new()),
         }
+    }
+
+    /// Calls `hook` at the fault points of key files; for crash tests.
+    #[must_use]
+    pub fn with_fault_hook(mut self, hook: Option<FaultHook>) -> Self {
+        self.disk = Disk::new(hook);
+        self
     }
 
     /// The manager of `config`. The key itself is read or derived at first use, so that a stack

@@ -88,7 +88,7 @@ fn newer_formats_are_refused_before_anything_is_touched() {
     assert!(matches!(opened, Err(StateError::Newer { found: 9, .. })));
 }
 
-fn entry(version: u64) -> HistoryEntry {
+pub(crate) fn entry(version: u64) -> HistoryEntry {
     HistoryEntry {
         version,
         kind: RunKind::Update,

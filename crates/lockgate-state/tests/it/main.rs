@@ -11,5 +11,6 @@ mod backend;
 mod crash;
 mod journal;
 mod lease;
+mod power;
 mod secrecy;
 mod support;
