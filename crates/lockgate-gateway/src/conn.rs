@@ -280,6 +280,10 @@ pub(crate) fn poll_fill<L: Link>(
     cx: &mut Context<'_>,
 ) -> Poll<std::io::Result<usize>> {
     if !buffer.has_spare() {
+        if !buffer.is_empty() {
+            debug_assert!(false, "the caller makes room before it asks for more");
+            return Poll::Ready(Err(std::io::ErrorKind::OutOfMemory.into()));
+        }
         match link.poll_readable(cx) {
             Poll::Ready(Ok(())) => *buffer = buffers.take(),
             Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),

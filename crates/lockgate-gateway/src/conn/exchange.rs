@@ -272,6 +272,9 @@ async fn stream_body<L: Link>(
                 }
                 waits_for_continue = false;
                 say_continue(conn, plan, sent).await?;
+                if !upstream.input.is_empty() {
+                    return Ok(true);
+                }
             }
             Err(Stop::Timeout) if waits_for_continue => {
                 waits_for_continue = false;

@@ -19,7 +19,7 @@ use lockgate_model::gateway::{
 };
 use lockgate_model::record::RequestRecord;
 use lockgate_model::{Clock, Rng, Timestamp};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::{mpsc, watch};
 
 /// Nothing in these tests may take longer.
@@ -132,9 +132,6 @@ pub(crate) struct Rig {
     pub(crate) address: SocketAddr,
 }
 
-/// Changes to the settings of a test.
-pub(crate) type Tune = fn(&mut GatewaySettings);
-
 impl Rig {
     /// A gateway of one worker that serves `spec`.
     pub(crate) fn start(spec: GatewaySpec) -> Self {
@@ -188,6 +185,15 @@ impl Rig {
         line.unwrap_or_else(|| panic!("no metric {name} in\n{text}"))
             .parse()
             .expect("a whole number")
+    }
+
+    /// Waits until the metric `name` has reached `wanted`.
+    pub(crate) fn wait_for(&self, name: &str, wanted: u64) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.metric(name) < wanted {
+            assert!(Instant::now() < deadline, "{name} stays below {wanted}");
+            std::thread::yield_now();
+        }
     }
 
     /// Waits until the status meets `wanted`.
@@ -333,9 +339,19 @@ impl Client {
     }
 
     pub(crate) fn answer_to(&mut self, method: &str) -> Answer {
+        self.read_answer(method, || {})
+    }
+
+    /// One answer; `then` runs between its head and its body.
+    pub(crate) fn answer_after_head(&mut self, then: impl FnOnce()) -> Answer {
+        self.read_answer("GET", then)
+    }
+
+    fn read_answer(&mut self, method: &str, then: impl FnOnce()) -> Answer {
         let Some(head) = self.read_until(|b| find(b, b"\r\n\r\n").map(|at| at + 4)) else {
             return Answer::default();
         };
+        then();
         let head = String::from_utf8_lossy(&head).into_owned();
         let mut answer = Answer {
             status: head[9..12].parse().expect("a status"),
@@ -392,9 +408,17 @@ pub(crate) struct Scripted {
     pub(crate) address: SocketAddr,
     /// Requests as received, head and body.
     pub(crate) seen: Arc<Mutex<Vec<Vec<u8>>>>,
-    pub(crate) connections: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
+    go: Arc<Go>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// A gate that a test opens for its upstream.
+#[derive(Default)]
+struct Go {
+    open: Mutex<bool>,
+    changed: Condvar,
 }
 
 /// One connection of a scripted upstream.
@@ -403,10 +427,30 @@ pub(crate) struct Peer {
     /// Counted from 0.
     pub(crate) number: usize,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
+    go: Arc<Go>,
     buffer: Vec<u8>,
 }
 
 impl Peer {
+    /// Waits until the test calls [`Scripted::go`].
+    pub(crate) fn wait_for_go(&self) {
+        let mut open = self.go.open.lock();
+        while !*open {
+            let late = self.go.changed.wait_for(&mut open, PATIENCE).timed_out();
+            assert!(!late, "the test does not say go");
+        }
+    }
+
+    /// Notes something in place of a request.
+    pub(crate) fn note(&self, text: &str) {
+        self.seen.lock().push(text.as_bytes().to_vec());
+    }
+
+    /// Reads `n` more bytes.
+    pub(crate) fn body(&mut self, n: usize) -> Option<Vec<u8>> {
+        self.until(|b| (b.len() >= n).then_some(n))
+    }
+
     /// Reads until the end of a request head; `None` at the end of the connection.
     pub(crate) fn head(&mut self) -> Option<String> {
         self.until(|b| find(b, b"\r\n\r\n").map(|at| at + 4))
@@ -465,6 +509,8 @@ impl Scripted {
         let seen: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
         let connections = Arc::new(AtomicUsize::new(0));
         let stop = Arc::new(AtomicBool::new(false));
+        let go: Arc<Go> = Arc::default();
+        let own_go = Arc::clone(&go);
         let (own_seen, own_connections) = (Arc::clone(&seen), Arc::clone(&connections));
         let (own_stop, script) = (Arc::clone(&stop), Arc::new(script));
         let thread = std::thread::spawn(move || {
@@ -479,6 +525,7 @@ impl Scripted {
                     number: own_connections.fetch_add(1, Ordering::SeqCst),
                     stream,
                     seen: Arc::clone(&own_seen),
+                    go: Arc::clone(&own_go),
                     buffer: Vec::new(),
                 };
                 let script = Arc::clone(&script);
@@ -496,6 +543,7 @@ impl Scripted {
             address,
             seen,
             connections,
+            go,
             stop,
             thread: Some(thread),
         }
@@ -522,6 +570,22 @@ impl Scripted {
                 peer.say(&bytes);
             }
         })
+    }
+
+    /// Opens the gate that scripts wait at.
+    pub(crate) fn go(&self) {
+        *self.go.open.lock() = true;
+        self.go.changed.notify_all();
+    }
+
+    /// The requests, once there are `n` of them.
+    pub(crate) fn requests_after(&self, n: usize) -> Vec<String> {
+        let deadline = Instant::now() + PATIENCE;
+        while self.seen.lock().len() < n {
+            assert!(Instant::now() < deadline, "fewer than {n} requests");
+            std::thread::yield_now();
+        }
+        self.requests()
     }
 
     pub(crate) fn requests(&self) -> Vec<String> {
