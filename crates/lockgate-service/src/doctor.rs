@@ -1,0 +1,1 @@
+//! What this machine allows the local platform to do, found by trying it.
