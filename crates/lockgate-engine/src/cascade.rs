@@ -168,10 +168,7 @@ impl Engine {
         }
         self.step_start(&event);
         let started = self.clock.monotonic();
-        let mut placeholder = {
-            let run = self.state.lock();
-            (*crate::references::rename(&old, &run.renames)).clone()
-        };
+        let mut placeholder = (*old).clone();
         placeholder.urn = Some(urn.clone());
         placeholder.pending_replacement = true;
         placeholder.protect = false;

@@ -27,6 +27,16 @@ pub(crate) struct StepCall<'a> {
     pub resolves: Option<u64>,
 }
 
+/// A provider call that was made.
+struct Made {
+    verb: &'static str,
+    step: u64,
+    /// Entries that the new one takes the place of.
+    remove: Vec<EntryId>,
+    /// It repeats a call whose answer was lost. A refusal then says nothing about the first one.
+    repeats: bool,
+}
+
 /// How a provider call ended.
 pub(crate) enum Outcome {
     /// Well; this is the new entry.
@@ -91,6 +101,7 @@ impl Engine {
             return Ok(Outcome::Failed(diagnostic));
         }
         let _permit = self.permit().await?;
+        let repeats = call.key.is_some();
         let key = call.key.clone().unwrap_or_else(|| self.new_key());
         let step = self
             .begin(PendingKind::Creating, &resource, &key, call.resolves)
@@ -117,8 +128,13 @@ impl Engine {
         });
         resource.created = Some(self.clock.now());
         resource.modified = resource.created;
-        self.end("create", step, call.remove, resource, answer)
-            .await
+        let made = Made {
+            verb: "create",
+            step,
+            remove: call.remove,
+            repeats,
+        };
+        self.end(made, resource, answer).await
     }
 
     /// Changes a resource in place to the inputs in `resource`, whose outputs are the old ones.
@@ -133,6 +149,7 @@ impl Engine {
             return Ok(Outcome::Failed(diagnostic));
         }
         let _permit = self.permit().await?;
+        let repeats = call.key.is_some();
         let key = call.key.clone().unwrap_or_else(|| self.new_key());
         let step = self
             .begin(PendingKind::Updating, &resource, &key, call.resolves)
@@ -152,16 +169,19 @@ impl Engine {
             }
         };
         resource.modified = Some(self.clock.now());
-        self.end("update", step, call.remove, resource, answer)
-            .await
+        let made = Made {
+            verb: "update",
+            step,
+            remove: call.remove,
+            repeats,
+        };
+        self.end(made, resource, answer).await
     }
 
     /// Writes down how a create or an update ended.
     async fn end(
         &self,
-        verb: &str,
-        step: u64,
-        remove: Vec<EntryId>,
+        made: Made,
         mut resource: ResourceState,
         answer: Result<PropertyMap, ProviderError>,
     ) -> Result<Outcome, MonitorError> {
@@ -185,13 +205,13 @@ impl Engine {
                 resource.init_errors = reasons;
                 Some(diagnostic)
             }
-            Err(error) => return self.end_failed(verb, step, &urn, &error).await,
+            Err(error) => return self.end_failed(&made, &urn, &error).await,
         };
         mark_secrets(&mut resource);
         let entry = self.next_entry();
         let done = JournalEntry::Done {
-            step: Some(step),
-            remove,
+            step: Some(made.step),
+            remove: made.remove,
             add: Some((entry, Box::new(resource.clone()))),
         };
         self.record(vec![done], Durability::Durable).await?;
@@ -204,15 +224,17 @@ impl Engine {
 
     async fn end_failed(
         &self,
-        verb: &str,
-        step: u64,
+        made: &Made,
         urn: &Urn,
         error: &ProviderError,
     ) -> Result<Outcome, MonitorError> {
-        let unresolved = is_unresolved(error);
-        let failed = JournalEntry::Failed { step, unresolved };
+        let unresolved = made.repeats || is_unresolved(error);
+        let failed = JournalEntry::Failed {
+            step: made.step,
+            unresolved,
+        };
         self.record(vec![failed], Durability::Durable).await?;
-        let diagnostic = provider_diagnostic(verb, urn, error);
+        let diagnostic = provider_diagnostic(made.verb, urn, error);
         Ok(if unresolved {
             Outcome::Unresolved(diagnostic)
         } else {

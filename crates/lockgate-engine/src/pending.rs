@@ -62,17 +62,19 @@ impl Pendings {
         taken
     }
 
-    fn find(&self, urn: &Urn, kind: PendingKind, id: &str) -> Option<&PendingOperation> {
+    fn find(&self, kind: PendingKind, old: &ResourceState) -> Option<&PendingOperation> {
         self.0
             .iter()
             .filter(|pending| !pending.resolved)
             .map(|pending| &pending.operation)
-            .find(|operation| {
-                operation.kind == kind
-                    && operation.resource.urn.as_ref() == Some(urn)
-                    && operation.resource.id == id
-            })
+            .find(|operation| operation.kind == kind && is_same_object(&operation.resource, old))
     }
+}
+
+/// Whether two entries stand for one thing in the world. Names do not count: the interrupted run
+/// may have been about to rename it.
+fn is_same_object(a: &ResourceState, b: &ResourceState) -> bool {
+    a.id == b.id && a.type_token() == b.type_token() && a.provider == b.provider
 }
 
 /// The operation under which an interrupted attempt left an old entry.
@@ -84,8 +86,18 @@ pub(crate) enum Interrupted {
     Delete,
 }
 
+/// What became of lost creates of a resource that is registered again.
+pub(crate) enum Adopted {
+    /// There were none.
+    Nothing,
+    /// The entry of what was made, which counts as old now.
+    Entry(usize),
+    /// The repeat was refused; creating goes on under this key.
+    Retry(String),
+}
+
 impl Engine {
-    /// Names the pending operations; forgets reads, which have no effects.
+    /// Names the pending operations; forgets reads, which have no effects, and creates if told.
     pub(crate) async fn announce_pending(&self) {
         for operation in &self.base.pending {
             let what = match operation.kind {
@@ -104,10 +116,11 @@ impl Engine {
             .hint("run `lockgate up` to finish it");
             self.emit(EngineEvent::Diagnostic(Box::new(diagnostic)));
         }
-        let reads = {
-            let mut state = self.state.lock();
-            state.pendings.take(|o| o.kind == PendingKind::Reading)
-        };
+        let clear = self.options.clear_pending_creates;
+        let reads = self.state.lock().pendings.take(|operation| {
+            operation.kind == PendingKind::Reading
+                || (clear && operation.kind == PendingKind::Creating)
+        });
         // A journal error was reported by the recorder.
         let _ = self.resolve(&reads, Durability::Queued).await;
     }
@@ -134,16 +147,11 @@ impl Engine {
 
     /// How an interrupted run may have left this old entry.
     pub(crate) fn interrupted(&self, old: &ResourceState) -> Option<Interrupted> {
-        let urn = old.urn.as_ref()?;
         let state = self.state.lock();
-        if state
-            .pendings
-            .find(urn, PendingKind::Deleting, &old.id)
-            .is_some()
-        {
+        if state.pendings.find(PendingKind::Deleting, old).is_some() {
             return Some(Interrupted::Delete);
         }
-        let update = state.pendings.find(urn, PendingKind::Updating, &old.id)?;
+        let update = state.pendings.find(PendingKind::Updating, old)?;
         Some(Interrupted::Update(
             Arc::clone(&update.resource),
             update.idempotency_key.clone(),
@@ -152,39 +160,45 @@ impl Engine {
 
     /// The update or delete of this entry came to an end: earlier attempts no longer matter.
     pub(crate) async fn settle_interrupted(&self, old: &ResourceState) -> Result<(), MonitorError> {
-        let Some(urn) = &old.urn else { return Ok(()) };
         let settled = self.state.lock().pendings.take(|operation| {
             matches!(
                 operation.kind,
                 PendingKind::Updating | PendingKind::Deleting
-            ) && operation.resource.urn.as_ref() == Some(urn)
-                && operation.resource.id == old.id
+            ) && is_same_object(&operation.resource, old)
         });
         self.resolve(&settled, Durability::Queued).await
     }
 
-    /// Repeats a create of this resource whose answer was lost. The index of the old entry that
-    /// it left, if it left one.
+    /// Repeats creates of this resource whose answer was lost.
     pub(crate) async fn adopt(
         &self,
         urn: &Urn,
         old: Option<usize>,
         handle: &ProviderHandle,
-    ) -> Result<Option<usize>, MonitorError> {
+    ) -> Result<Adopted, MonitorError> {
         if self.is_preview() {
-            return Ok(None);
+            return Ok(Adopted::Nothing);
         }
         let lost = self.state.lock().pendings.take(|operation| {
             operation.kind == PendingKind::Creating
                 && !operation.resource.delete
                 && operation.resource.urn.as_ref() == Some(urn)
         });
-        let mut adopted = None;
+        let stands = old.is_some_and(|index| !is_placeholder(&self.old(index).1));
+        let mut adopted = Adopted::Nothing;
         for pending in &lost {
-            let old = adopted.or(old);
-            if let Some((id, state)) = self.repeat_create(pending, handle, old, false).await? {
-                adopted = Some(self.push_old(id, state, Fate::Waiting));
-            }
+            let before = match adopted {
+                Adopted::Entry(index) => Some(index),
+                _ => old,
+            };
+            adopted = match self.repeat_create(pending, handle, before, false).await? {
+                Ok((id, state)) => Adopted::Entry(self.push_old(id, state, Fate::Waiting)),
+                // The program may have mended what is refused; the key stays.
+                Err(_) if !stands && lost.len() == 1 => {
+                    Adopted::Retry(pending.1.idempotency_key.clone())
+                }
+                Err(diagnostic) => return Err(self.report(*diagnostic)),
+            };
         }
         Ok(adopted)
     }
@@ -204,9 +218,14 @@ impl Engine {
         });
         for pending in lost {
             let handle = self.handle(&pending.1.resource.provider, None).await?;
-            if let Some((id, state)) = self.repeat_create(&pending, &handle, None, true).await? {
-                self.push_old(id, state, Fate::Displaced);
-            }
+            match self.repeat_create(&pending, &handle, None, true).await? {
+                Ok((id, state)) => self.push_old(id, state, Fate::Displaced),
+                Err(diagnostic) => {
+                    let hint = "if it was never created, forget it with `lockgate refresh \
+                                --clear-pending-creates`";
+                    return Err(self.report(diagnostic.hint(hint)));
+                }
+            };
         }
         Ok(())
     }
@@ -217,7 +236,7 @@ impl Engine {
         handle: &ProviderHandle,
         old: Option<usize>,
         unwanted: bool,
-    ) -> Result<Option<(EntryId, Arc<ResourceState>)>, MonitorError> {
+    ) -> Result<Result<(EntryId, Arc<ResourceState>), Box<Diagnostic>>, MonitorError> {
         let operation = &pending.1;
         let mut resource = (*operation.resource).clone();
         resource.delete |= unwanted;
@@ -250,11 +269,12 @@ impl Engine {
                 if let (Some(old), false) = (old, unwanted) {
                     self.set_fate(old, fate);
                 }
-                Ok(Some((id, state)))
+                Ok(Ok((id, state)))
             }
-            // It is certain now that nothing was made.
-            Outcome::Failed(_) => Ok(None),
-            Outcome::Unresolved(diagnostic) => Err(self.report(diagnostic)),
+            // A refused repeat does not prove that the first attempt made nothing.
+            Outcome::Failed(diagnostic) | Outcome::Unresolved(diagnostic) => {
+                Ok(Err(Box::new(diagnostic)))
+            }
         }
     }
 
@@ -262,20 +282,17 @@ impl Engine {
     pub(crate) async fn resolve_leftovers(&self) {
         let leftovers = {
             let mut state = self.state.lock();
-            let exists: std::collections::HashSet<Urn> = state
-                .olds
-                .iter()
+            let olds = state.olds.iter();
+            let remaining: Vec<Arc<ResourceState>> = olds
                 .filter(|entry| entry.fate != Fate::Settled)
-                .filter_map(|entry| entry.state.urn.clone())
-                .chain(state.live.keys().cloned())
+                .map(|entry| &entry.state)
+                .chain(state.live.values().map(|live| &live.state))
+                .map(Arc::clone)
                 .collect();
             state.pendings.take(|operation| {
-                operation.kind != PendingKind::Creating
-                    && operation
-                        .resource
-                        .urn
-                        .as_ref()
-                        .is_none_or(|urn| !exists.contains(urn))
+                let is_object =
+                    |state: &Arc<ResourceState>| is_same_object(&operation.resource, state);
+                operation.kind != PendingKind::Creating && !remaining.iter().any(is_object)
             })
         };
         // A journal error was reported by the recorder.

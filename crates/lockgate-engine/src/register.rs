@@ -10,9 +10,11 @@ use crate::engine::{Engine, Fate, Live};
 use crate::exec::{is_placeholder, mark_secrets};
 use crate::goal::{Goal, live_of};
 use crate::journal::Durability;
+use crate::pending::Adopted;
 use crate::registry::ProviderHandle;
 use crate::show;
 use crate::source::{MonitorError, Registered, Registration};
+use crate::steps::Blank;
 
 impl Engine {
     /// Registers in a task of its own, so that a caller that goes away cuts no step in two.
@@ -63,8 +65,11 @@ impl Engine {
         mut goal: Goal,
         handle: &ProviderHandle,
     ) -> Result<Registered, MonitorError> {
-        if let Some(adopted) = self.adopt(&goal.urn, goal.old, handle).await? {
-            goal.old = Some(adopted);
+        let mut key = None;
+        match self.adopt(&goal.urn, goal.old, handle).await? {
+            Adopted::Nothing => {}
+            Adopted::Entry(index) => goal.old = Some(index),
+            Adopted::Retry(lost) => key = Some(lost),
         }
         if let Some(id) = self.import_wanted(&goal) {
             goal.old = Some(self.import(&goal, handle, &id).await?);
@@ -87,7 +92,10 @@ impl Engine {
                     self.same(&goal, index, inputs).await
                 }
             }
-            (placeholder, _) => self.create(&goal, handle, placeholder, inputs).await,
+            (placeholder, _) => {
+                let from = Blank { placeholder, key };
+                self.create(&goal, handle, from, inputs).await
+            }
         }
     }
 
@@ -199,11 +207,23 @@ impl Engine {
             return Ok(self.skip(goal));
         };
         let (id, old) = self.old(index);
-        let mut state = {
-            let run = self.state.lock();
-            (*crate::references::rename(&old, &run.renames)).clone()
+        // References are the program's: the old ones could lead in a circle with those of the
+        // targets.
+        let wanted = goal.state(PropertyMap::new());
+        let mut state = ResourceState {
+            urn: wanted.urn,
+            parent: wanted.parent,
+            dependencies: wanted.dependencies,
+            property_dependencies: goal.property_dependencies.clone(),
+            deleted_with: wanted.deleted_with,
+            ..(*old).clone()
         };
-        state.urn = Some(goal.urn.clone());
+        {
+            let run = self.state.lock();
+            crate::references::retain(&mut state, &|urn| {
+                run.live.get(urn).is_none_or(|live| !live.skipped)
+            });
+        }
         let (entry, state) = self.keep_or_rewrite(id, &old, state).await?;
         self.set_fate(index, Fate::Settled);
         self.step_done(show::step(StepOp::Same, &goal.urn, None, Some(&state)));

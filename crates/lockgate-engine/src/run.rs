@@ -62,6 +62,8 @@ pub struct Options {
     pub continue_on_error: bool,
     /// Read everything back first.
     pub refresh: bool,
+    /// Forget creates of earlier runs whose outcome is unknown, instead of repeating them.
+    pub clear_pending_creates: bool,
     /// Any change is an error.
     pub expect_no_changes: bool,
     /// Refuses runs of `up` that delete too much.
@@ -84,6 +86,7 @@ impl Default for Options {
             replace: Vec::new(),
             continue_on_error: false,
             refresh: false,
+            clear_pending_creates: false,
             expect_no_changes: false,
             delete_guard: None,
             package_config: BTreeMap::new(),

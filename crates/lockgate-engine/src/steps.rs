@@ -17,13 +17,21 @@ use crate::registry::ProviderHandle;
 use crate::show;
 use crate::source::{MonitorError, Registered};
 
+/// Where a create starts from.
+pub(crate) struct Blank {
+    /// An old entry that stood for the resource without being it.
+    pub placeholder: Option<usize>,
+    /// The key of an earlier attempt with unknown outcome.
+    pub key: Option<String>,
+}
+
 impl Engine {
-    /// Creates a resource; `placeholder` is an old entry that stood for it without being it.
+    /// Creates a resource.
     pub(crate) async fn create(
         &self,
         goal: &Goal,
         handle: &ProviderHandle,
-        placeholder: Option<usize>,
+        Blank { placeholder, key }: Blank,
         inputs: PropertyMap,
     ) -> Result<Registered, MonitorError> {
         let (op, remove) = match placeholder {
@@ -35,7 +43,7 @@ impl Engine {
         self.begin_step(&event, &state)?;
         let call = StepCall {
             handle,
-            key: None,
+            key,
             remove,
             resolves: None,
         };
@@ -143,10 +151,7 @@ impl Engine {
         if old.urn.as_ref() == Some(&goal.urn) {
             return Ok(());
         }
-        let mut renamed = {
-            let run = self.state.lock();
-            (*crate::references::rename(&old, &run.renames)).clone()
-        };
+        let mut renamed = (*old).clone();
         renamed.urn = Some(goal.urn.clone());
         let entry = self.next_entry();
         self.write_entry(vec![id], Some((entry, Box::new(renamed.clone()))))

@@ -3,8 +3,8 @@
 //! Beyond what `lockgate_model::journal` says, three rules keep every prefix valid:
 //! - an added live entry *displaces* a live entry with its URN that it does not remove: the
 //!   displaced one waits for its deletion, and is no longer protected;
-//! - an added entry that removes one with another URN *renames* it: entries of the base that were
-//!   not touched yet follow in their references;
+//! - an added entry that removes one with another URN *renames* it: all entries follow in their
+//!   references, since no run gives the old name to another resource;
 //! - an entry moves back as far as needed to come after everything it refers to.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -118,7 +118,10 @@ impl<'a> Replayer<'a> {
             }
             JournalEntry::Done { step, remove, add } => {
                 if let Some(step) = step {
-                    self.end_step(record, *step)?;
+                    let ended = self.end_step(record, *step)?;
+                    let is_other =
+                        |p: &PendingOperation| p.idempotency_key != ended.idempotency_key;
+                    self.unresolved.retain(is_other);
                 }
                 self.done(record, remove, add.as_ref())?;
             }
@@ -204,14 +207,11 @@ impl<'a> Replayer<'a> {
 
     fn finish(self) -> Snapshot {
         let mut resources = Vec::with_capacity(self.slots.len());
-        for id in &self.produced {
-            resources.extend(self.slots.get(id).cloned());
-        }
-        for index in 0..self.base.resources.len() as u64 {
-            let id = EntryId(index);
-            if let (Some(state), false) = (self.slots.get(&id), self.kept.contains(&id)) {
-                resources.push(rename(state, &self.renames));
-            }
+        let base = (0..self.base.resources.len() as u64).map(EntryId);
+        let waiting = base.filter(|id| !self.kept.contains(id));
+        for id in self.produced.iter().copied().chain(waiting) {
+            let state = self.slots.get(&id);
+            resources.extend(state.map(|state| rename(state, &self.renames)));
         }
         let old = (0..).zip(&self.base.pending);
         let mut pending: Vec<PendingOperation> = Vec::new();
@@ -253,11 +253,14 @@ fn in_order(resources: Vec<Arc<ResourceState>>) -> Vec<Arc<ResourceState>> {
     if ordered {
         return resources;
     }
-    // The first entry of a URN is the produced one; a reference to it needs no other.
+    // The live entry of a URN if there is one: those that wait for deletion may lead in a circle.
     let mut by_urn: HashMap<&Urn, usize> = HashMap::new();
     for (index, state) in resources.iter().enumerate() {
-        if let Some(urn) = &state.urn {
+        let Some(urn) = &state.urn else { continue };
+        if state.delete {
             by_urn.entry(urn).or_insert(index);
+        } else {
+            by_urn.insert(urn, index);
         }
     }
     let mut placed = vec![false; resources.len()];

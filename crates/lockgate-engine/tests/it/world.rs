@@ -258,6 +258,7 @@ impl Provider for World {
                 return Err(ProviderError::failed(format!("{} does not exist", req.id)));
             };
             thing.inputs.clone_from(&req.inputs);
+            ctx.urn.name().clone_into(&mut thing.name);
         }
         after(failure, &req.id, outputs(&req.id, &req.inputs, false))
     }
@@ -321,14 +322,22 @@ impl Providers for World {
     }
 }
 
-/// A journal in memory.
-#[derive(Default)]
-pub(crate) struct MemoryJournal(pub(crate) Mutex<Vec<JournalEntry>>);
+/// A journal in memory that breaks after `limit` entries, as a killed process would.
+pub(crate) struct MemoryJournal {
+    pub(crate) entries: Mutex<Vec<JournalEntry>>,
+    pub(crate) limit: usize,
+}
 
 #[async_trait]
 impl Journal for MemoryJournal {
     async fn append(&self, entries: Vec<JournalEntry>, _: Durability) -> Result<(), JournalError> {
-        self.0.lock().extend(entries);
+        let mut kept = self.entries.lock();
+        for entry in entries {
+            if kept.len() >= self.limit {
+                return Err(JournalError::LeaseLost);
+            }
+            kept.push(entry);
+        }
         Ok(())
     }
 }
