@@ -9,6 +9,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use rustix::io::Errno;
+use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
@@ -40,17 +42,23 @@ impl Tcp {
         Ok(Self(stream))
     }
 
-    /// Whether bytes, the end or an error wait although none should; free of system calls while
-    /// the connection is quiet.
-    pub(crate) fn is_stale(&mut self) -> bool {
+    /// Whether bytes, the end or an error wait although none should. Free of system calls while
+    /// the connection is quiet; with `prove` the kernel is asked even so, because the runtime may
+    /// not have heard yet.
+    pub(crate) fn is_stale(&self, prove: bool) -> bool {
         let mut cx = Context::from_waker(std::task::Waker::noop());
-        if self.0.poll_read_ready(&mut cx).is_pending() {
+        if !prove && self.0.poll_read_ready(&mut cx).is_pending() {
             return false;
         }
-        let mut byte = [0];
-        match self.0.try_read(&mut byte) {
-            Err(e) => e.kind() != io::ErrorKind::WouldBlock,
-            Ok(_) => true,
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        let mut byte = [0_u8; 1];
+        match rustix::net::recv(&self.0, &mut byte, flags) {
+            // Clears the readiness that was true once, so that the next wait is a real one.
+            Err(Errno::AGAIN) => self
+                .0
+                .try_read(&mut byte)
+                .map_or_else(|e| e.kind() != io::ErrorKind::WouldBlock, |_| true),
+            _ => true,
         }
     }
 }

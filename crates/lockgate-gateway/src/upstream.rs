@@ -32,7 +32,11 @@ pub(crate) struct Upstream {
 /// Whether a pooled connection will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wanted {
+    /// A pooled one that looks alive.
     Any,
+    /// A pooled one of which the kernel itself says that it is alive. Costs a system call, and is
+    /// worth it for a request that may not be sent twice.
+    Proven,
     /// After a pooled one turned out to be closed.
     Fresh,
 }
@@ -46,12 +50,13 @@ impl Upstream {
         timer: &mut Timer,
     ) -> Result<Self, Failure> {
         let limits = &core.shared.limits;
-        if wanted == Wanted::Any {
+        if wanted != Wanted::Fresh {
             let now = core.shared.clock.monotonic();
+            let prove = wanted == Wanted::Proven;
             let pooled = core
                 .pools
                 .borrow_mut()
-                .take(endpoint.id, now, limits.pool_idle);
+                .take(endpoint.id, now, limits.pool_idle, prove);
             if let Some((link, slot)) = pooled {
                 core.metrics.add(Counter::Reuses, 1);
                 return Ok(Self::new(link, slot, endpoint.id, true));

@@ -60,7 +60,11 @@ pub(crate) async fn exchange<L: Link>(
     if let Err(failure) = stage_body(conn, plan, trace) {
         return Outcome::Refuse(failure);
     }
-    let mut wanted = Wanted::Any;
+    let mut wanted = if plan.repeatable {
+        Wanted::Any
+    } else {
+        Wanted::Proven
+    };
     let mut at = usize::try_from(turn % upstream.endpoints.len() as u64).unwrap_or(0);
     for tried in 1.. {
         trace.attempts += 1;
@@ -80,7 +84,11 @@ pub(crate) async fn exchange<L: Link>(
             Retry::Yes => tried < upstream.endpoints.len(),
             Retry::IfReused => reused && !sent.streamed && (plan.repeatable || !sent.any),
         };
-        if !again || tried == TRIES_MAX || !core.pools.borrow_mut().spend(&upstream.name) {
+        // A repeat after a stale connection costs nothing from the budget: every pooled
+        // connection stands for a whole answer, so such repeats never outnumber the answers.
+        let paid = failure.kind.retry() == Retry::IfReused
+            || (again && core.pools.borrow_mut().spend(&upstream.name));
+        if !again || tried == TRIES_MAX || !paid {
             return Outcome::Refuse(failure);
         }
         core.metrics.add(Counter::Retries, 1);

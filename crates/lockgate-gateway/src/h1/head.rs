@@ -108,8 +108,9 @@ pub(crate) fn parse_request<'h, 'b>(
 /// Tells a well-formed but unknown version from garbage.
 fn bad_version(bytes: &[u8]) -> Kind {
     let line = bytes.split(|b| *b == b'\r').next().unwrap_or_default();
-    match line.rsplit(|b| *b == b' ').next() {
-        Some([b'H', b'T', b'T', b'P', b'/', major, b'.', minor])
+    let words: Vec<&[u8]> = line.split(|b| *b == b' ').take(4).collect();
+    match words.as_slice() {
+        [_, _, [b'H', b'T', b'T', b'P', b'/', major, b'.', minor]]
             if major.is_ascii_digit() && minor.is_ascii_digit() =>
         {
             Kind::BadVersion

@@ -395,11 +395,15 @@ impl<'s> Compiler<'s> {
                 self.place(route, index(at), &mut router.any, &mut shadows);
             }
             for host in &route.matches.hosts {
-                let (map, key) = match host.strip_prefix('*') {
-                    Some(suffix) => (&mut router.wildcard, suffix),
-                    None => (&mut router.exact, host.as_str()),
+                let (map, key, name) = match host.strip_prefix('*') {
+                    Some(suffix) => (
+                        &mut router.wildcard,
+                        suffix,
+                        suffix.strip_prefix('.').unwrap_or_default(),
+                    ),
+                    None => (&mut router.exact, host.as_str(), host.as_str()),
                 };
-                if !is_host(key.strip_prefix('.').filter(|_| key != host).unwrap_or(key)) {
+                if !is_host(name) {
                     self.found.push(Diagnostic::error(
                         codes::BAD_HOST,
                         format!(

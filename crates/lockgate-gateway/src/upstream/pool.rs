@@ -33,14 +33,15 @@ impl Pools {
         endpoint: u64,
         now: Duration,
         idle_max: Duration,
+        prove: bool,
     ) -> Option<(Tcp, Slot)> {
         let idle = self.idle.get_mut(&endpoint)?;
-        while let Some(mut candidate) = idle.pop() {
+        while let Some(candidate) = idle.pop() {
             if now.saturating_sub(candidate.since) >= idle_max {
                 idle.clear();
                 return None;
             }
-            if !candidate.link.is_stale() {
+            if !candidate.link.is_stale(prove) {
                 return Some((candidate.link, candidate.slot));
             }
         }

@@ -424,8 +424,6 @@ struct Go {
 /// One connection of a scripted upstream.
 pub(crate) struct Peer {
     pub(crate) stream: TcpStream,
-    /// Counted from 0.
-    pub(crate) number: usize,
     seen: Arc<Mutex<Vec<Vec<u8>>>>,
     go: Arc<Go>,
     buffer: Vec<u8>,
@@ -521,8 +519,8 @@ impl Scripted {
                 }
                 let stream = stream.expect("a connection");
                 stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+                own_connections.fetch_add(1, Ordering::SeqCst);
                 let mut peer = Peer {
-                    number: own_connections.fetch_add(1, Ordering::SeqCst),
                     stream,
                     seen: Arc::clone(&own_seen),
                     go: Arc::clone(&own_go),
