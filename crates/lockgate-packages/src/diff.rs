@@ -32,15 +32,6 @@ pub(crate) fn diff_inputs(schema: &Properties, req: &DiffRequest) -> DiffRespons
     found.response
 }
 
-/// An answer that nothing differs.
-pub(crate) fn no_changes() -> DiffResponse {
-    DiffResponse {
-        changes: DiffChanges::None,
-        detailed: Some(std::collections::BTreeMap::new()),
-        ..DiffResponse::default()
-    }
-}
-
 fn filled(schema: &Properties, inputs: &PropertyMap) -> PropertyMap {
     let defaults = schema.iter().filter_map(|(name, property)| {
         let value = property.constant.as_ref().or(property.default.as_ref())?;

@@ -13,6 +13,8 @@ mod bag;
 mod check;
 mod command;
 mod diff;
+mod hash;
+pub mod images;
 mod lockgate;
 pub mod node;
 mod package;

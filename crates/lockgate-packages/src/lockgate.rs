@@ -3,37 +3,64 @@
 //! Nothing here asks the node in a preview or when nothing changed.
 
 mod api_key;
+mod build;
 mod consumer;
+mod gate;
+mod pin;
 mod reader;
 mod route;
 mod service;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use lockgate_diag::Severity;
 use lockgate_engine::event::EngineEvent;
 use lockgate_engine::provider::{CallContext, ProviderError};
-use lockgate_model::{Rng, ServiceId, Urn};
+use lockgate_model::{PropertyMap, Rng, ServiceId, Urn};
 
+use crate::bag;
+use crate::images::{Images, ImagesError};
 use crate::node::{Node, NodeError};
 use crate::package::{Kind, Package};
 use crate::schema;
 
-/// The package over a node.
-pub(crate) fn package(node: &Arc<dyn Node>, rng: &Arc<dyn Rng>) -> Package {
-    let node = || Arc::clone(node);
+/// What the package works with.
+pub(crate) struct Hands {
+    pub(crate) images: Arc<dyn Images>,
+    pub(crate) node: Arc<dyn Node>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) project_dir: PathBuf,
+}
+
+/// The package; `config` is the stack config of `lockgate:`.
+pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Package {
+    let node = || Arc::clone(&hands.node);
+    let images = || Arc::clone(&hands.images);
     let api_key = api_key::ApiKey {
         node: node(),
-        rng: Arc::clone(rng),
+        rng: Arc::clone(&hands.rng),
     };
-    let kinds: [(&'static str, Box<dyn Kind>); 4] = [
+    let build = build::Build {
+        images: images(),
+        project_dir: hands.project_dir.clone(),
+        os_arch: bag::text(config, "platform").map(str::to_owned),
+    };
+    let gate = gate::Gate {
+        images: images(),
+        project_dir: hands.project_dir.clone(),
+    };
+    let kinds: [(&'static str, Box<dyn Kind>); 7] = [
         ("lockgate:gateway:ApiKey", Box::new(api_key)),
         (
             "lockgate:gateway:Consumer",
             Box::new(consumer::Consumer(node())),
         ),
         ("lockgate:gateway:Route", Box::new(route::Route(node()))),
+        ("lockgate:image:Build", Box::new(build)),
+        ("lockgate:image:Gate", Box::new(gate)),
+        ("lockgate:image:Pin", Box::new(pin::Pin(images()))),
         (
             "lockgate:service:Service",
             Box::new(service::Service(node())),
@@ -83,6 +110,13 @@ fn node_failed(error: NodeError) -> ProviderError {
         NodeError::Lost(_) => ProviderError::Unknown {
             message: error.to_string(),
         },
+    }
+}
+
+fn images_failed(error: ImagesError) -> ProviderError {
+    ProviderError::Failed {
+        message: error.message,
+        hints: error.hints,
     }
 }
 

@@ -11,6 +11,7 @@ use lockgate_model::schema::PackageSchema;
 use lockgate_model::{PropertyMap, Rng};
 
 use crate::command::{self, CommandSettings};
+use crate::images::Images;
 use crate::node::Node;
 use crate::{lockgate, random, schema};
 
@@ -22,6 +23,8 @@ pub struct PackagesSettings {
     pub base_env: BTreeMap<String, String>,
     /// Randomness; the operating system's outside tests, as passwords and keys come from it.
     pub rng: Arc<dyn Rng>,
+    /// Builders, store, gates and registries.
+    pub images: Arc<dyn Images>,
     /// The node that services and routes go to.
     pub node: Arc<dyn Node>,
 }
@@ -64,7 +67,7 @@ impl Providers for Packages {
         &self,
         package: &str,
         _version: Option<&str>,
-        _config: &PropertyMap,
+        config: &PropertyMap,
     ) -> Result<Arc<dyn Provider>, ProviderError> {
         let settings = &self.settings;
         let package = match package {
@@ -72,7 +75,15 @@ impl Providers for Packages {
                 base_env: settings.base_env.clone(),
                 project_dir: settings.project_dir.clone(),
             }),
-            "lockgate" => lockgate::package(&settings.node, &settings.rng),
+            "lockgate" => {
+                let hands = lockgate::Hands {
+                    images: Arc::clone(&settings.images),
+                    node: Arc::clone(&settings.node),
+                    rng: Arc::clone(&settings.rng),
+                    project_dir: settings.project_dir.clone(),
+                };
+                lockgate::package(&hands, config)
+            }
             "random" => random::package(&settings.rng),
             other => {
                 let near = did_you_mean(other, NAMES);

@@ -1,12 +1,13 @@
 //! Files that a script left behind: glob patterns to assets with their hashes.
 
 use std::collections::BTreeSet;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
 use lockgate_model::{PropertyMap, Value};
 use sha2::{Digest as _, Sha256};
+
+use crate::hash::hash_file;
 
 /// Files of one list of patterns. More is a pattern that caught a cache folder by mistake.
 const FILES_MAX: usize = 10_000;
@@ -227,18 +228,6 @@ fn one_matches(pattern: &[char], p: usize, c: char) -> Option<usize> {
             (inside != negated).then_some(p + length + 2)
         }
         literal => (*literal == c).then_some(p + 1),
-    }
-}
-
-fn hash_file(path: &Path) -> Result<String, FilesError> {
-    let mut file = fs_err::File::open(path)?;
-    let mut hasher = Sha256::new();
-    let mut buffer = vec![0; 64 << 10];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(hex::encode(hasher.finalize())),
-            n => hasher.update(&buffer[..n]),
-        }
     }
 }
 

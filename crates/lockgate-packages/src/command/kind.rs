@@ -48,8 +48,8 @@ struct Call<'a> {
 
 impl Call<'_> {
     fn dir(&self) -> PathBuf {
-        let dir = bag::text(self.inputs, "dir").unwrap_or_default();
-        self.settings.project_dir.join(dir)
+        let project = &self.settings.project_dir;
+        bag::text(self.inputs, "dir").map_or_else(|| project.clone(), |dir| project.join(dir))
     }
 
     fn env(&self) -> BTreeMap<String, String> {

@@ -10,7 +10,7 @@ use lockgate_model::{PropertyMap, Value};
 
 use crate::bag;
 use crate::check::failure;
-use crate::path::member;
+use crate::path::{index, member};
 
 /// One bag, at a path of the inputs.
 pub(super) struct Reader<'a> {
@@ -46,6 +46,12 @@ impl<'a> Reader<'a> {
     pub(super) fn fail(&mut self, name: &str, reason: impl Into<String>) {
         self.failures
             .push(failure(member(&self.path, name), reason));
+    }
+
+    /// Complains about an item of a list.
+    pub(super) fn fail_item(&mut self, name: &str, item: usize, reason: impl Into<String>) {
+        let path = index(&member(&self.path, name), item);
+        self.failures.push(failure(path, reason));
     }
 
     /// Reads the map `name` with `read`; `None` when it is missing or unknown.

@@ -60,7 +60,7 @@ fn read_hosts(r: &mut Reader<'_>) -> Vec<String> {
         };
         if !plain.split('.').all(label) {
             let reason = format!("`{host}` is no host, expected `example.org` or `*.example.org`");
-            r.fail(&format!("hosts[{i}]"), reason);
+            r.fail_item("hosts", i, reason);
         }
     }
     hosts.iter().map(|h| h.to_ascii_lowercase()).collect()
@@ -72,7 +72,9 @@ fn read_paths(r: &mut Reader<'_>) -> Vec<PathMatch> {
         let at = index("paths", i);
         match item.unsecret() {
             Value::String(text) => {
-                slash(r, &at, text);
+                if let Some(reason) = not_path(text) {
+                    r.fail_item("paths", i, reason);
+                }
                 paths.push(PathMatch::Prefix(text.clone()));
             }
             Value::Map(map) => {
@@ -100,16 +102,20 @@ fn read_paths(r: &mut Reader<'_>) -> Vec<PathMatch> {
 }
 
 fn slash(r: &mut Reader<'_>, name: &str, path: &str) {
-    if !path.starts_with('/') {
-        r.fail(name, format!("`{path}` is no path, expected a leading `/`"));
+    if let Some(reason) = not_path(path) {
+        r.fail(name, reason);
     }
+}
+
+fn not_path(path: &str) -> Option<String> {
+    (!path.starts_with('/')).then(|| format!("`{path}` is no path, expected a leading `/`"))
 }
 
 fn read_methods(r: &mut Reader<'_>) -> Vec<String> {
     let methods = bag::texts(r.bag(), "methods");
     for (i, method) in methods.iter().enumerate() {
         if method.is_empty() || !method.bytes().all(|b| b.is_ascii_alphabetic() || b == b'-') {
-            r.fail(&format!("methods[{i}]"), format!("`{method}` is no method"));
+            r.fail_item("methods", i, format!("`{method}` is no method"));
         }
     }
     methods.iter().map(|m| m.to_ascii_uppercase()).collect()
@@ -137,8 +143,7 @@ fn read_backends(r: &mut Reader<'_>) -> Vec<BackendSpec> {
             Value::String(text) => {
                 let upstream = upstream(text);
                 if upstream.is_none() {
-                    r.failures
-                        .push(crate::check::failure(at, not_upstream(text)));
+                    r.fail_item("backends", i, not_upstream(text));
                 }
                 backends.extend(upstream.map(|upstream| BackendSpec {
                     upstream,

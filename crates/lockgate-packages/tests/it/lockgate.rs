@@ -1,0 +1,5 @@
+//! The `lockgate` package: images, services and the gateway.
+
+mod gateway;
+mod image;
+mod service;

@@ -1,0 +1,494 @@
+//! What every test needs: a fake node, a repeatable source of randomness, and calls by type token.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use lockgate_engine::event::{EngineEvent, EventSink};
+use lockgate_engine::provider::{
+    CallContext, CheckFailure, CheckRequest, CreateRequest, CreateResponse, DeleteRequest,
+    DiffRequest, DiffResponse, Provider, ProviderError, Providers, ReadRequest, ReadResponse,
+    UpdateRequest,
+};
+use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
+use lockgate_model::service::{ServicePhase, ServiceSpec, ServiceStatus};
+use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Urn, Value};
+use lockgate_packages::images::{
+    BuildContext, BuildPlan, BuildRequest, BuiltImage, ContextFile, GateCheck, GateReport,
+    GateRequest, Images, ImagesError,
+};
+use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus};
+use lockgate_packages::{Node, NodeError, Packages, PackagesSettings};
+use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// A source that repeats itself.
+pub(crate) struct TestRng(AtomicU64);
+
+impl Rng for TestRng {
+    fn fill(&self, buffer: &mut [u8]) {
+        for chunk in buffer.chunks_mut(32) {
+            let block = self.0.fetch_add(1, Ordering::Relaxed);
+            let hash = Digest::of(&block.to_le_bytes());
+            chunk.copy_from_slice(&hash.as_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// Keeps events for assertions.
+#[derive(Default)]
+pub(crate) struct Events(pub(crate) Mutex<Vec<EngineEvent>>);
+
+impl EventSink for Events {
+    fn emit(&self, event: EngineEvent) {
+        self.0.lock().push(event);
+    }
+}
+
+impl Events {
+    pub(crate) fn texts(&self) -> Vec<String> {
+        let events = self.0.lock();
+        let text = |event: &EngineEvent| match event {
+            EngineEvent::Message { text, .. } => Some(text.clone()),
+            _ => None,
+        };
+        events.iter().filter_map(text).collect()
+    }
+}
+
+/// A node in memory that counts its calls.
+#[derive(Default)]
+pub(crate) struct FakeNode {
+    pub(crate) calls: Mutex<Vec<String>>,
+    pub(crate) services: Mutex<BTreeMap<ServiceId, ServiceSpec>>,
+    pub(crate) routes: Mutex<BTreeMap<String, RouteSpec>>,
+    pub(crate) consumers: Mutex<BTreeMap<String, ConsumerSpec>>,
+    pub(crate) keys: Mutex<BTreeMap<String, ApiKeyStatus>>,
+    /// The next apply fails with this.
+    pub(crate) failure: Mutex<Option<NodeError>>,
+}
+
+impl FakeNode {
+    fn call(&self, text: String) -> Result<(), NodeError> {
+        self.calls.lock().push(text);
+        match self.failure.lock().take() {
+            Some(error) => Err(error),
+            None => Ok(()),
+        }
+    }
+}
+
+fn status(spec: &ServiceSpec) -> ServiceStatus {
+    ServiceStatus {
+        id: spec.id.clone(),
+        digest: spec.image.digest.expect("a service image has a digest"),
+        phase: ServicePhase::Healthy,
+        instances: Vec::new(),
+        generation: 1,
+    }
+}
+
+fn route_status(spec: &RouteSpec) -> RouteStatus {
+    RouteStatus {
+        url: format!("http://127.0.0.1:8080/{}", spec.name),
+        spec: spec.clone(),
+    }
+}
+
+#[async_trait]
+impl Node for FakeNode {
+    async fn apply_service(
+        &self,
+        spec: ServiceSpec,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<ServiceStatus, NodeError> {
+        self.call(format!("apply service {}", spec.id))?;
+        progress("1 of 1 healthy".into());
+        let status = status(&spec);
+        self.services.lock().insert(spec.id.clone(), spec);
+        Ok(status)
+    }
+    async fn find_service(&self, id: &ServiceId) -> Result<Option<ServiceStatus>, NodeError> {
+        self.call(format!("find service {id}"))?;
+        Ok(self.services.lock().get(id).map(status))
+    }
+    async fn remove_service(&self, id: &ServiceId) -> Result<(), NodeError> {
+        self.call(format!("remove service {id}"))?;
+        self.services.lock().remove(id);
+        Ok(())
+    }
+    async fn apply_route(&self, route: RouteSpec) -> Result<RouteStatus, NodeError> {
+        self.call(format!("apply route {}", route.name))?;
+        let status = route_status(&route);
+        self.routes.lock().insert(route.name.clone(), route);
+        Ok(status)
+    }
+    async fn find_route(&self, name: &str) -> Result<Option<RouteStatus>, NodeError> {
+        self.call(format!("find route {name}"))?;
+        Ok(self.routes.lock().get(name).map(route_status))
+    }
+    async fn remove_route(&self, name: &str) -> Result<(), NodeError> {
+        self.call(format!("remove route {name}"))?;
+        self.routes.lock().remove(name);
+        Ok(())
+    }
+    async fn apply_consumer(&self, consumer: ConsumerSpec) -> Result<(), NodeError> {
+        self.call(format!("apply consumer {}", consumer.name))?;
+        self.consumers
+            .lock()
+            .insert(consumer.name.clone(), consumer);
+        Ok(())
+    }
+    async fn find_consumer(&self, name: &str) -> Result<Option<ConsumerSpec>, NodeError> {
+        self.call(format!("find consumer {name}"))?;
+        Ok(self.consumers.lock().get(name).cloned())
+    }
+    async fn remove_consumer(&self, name: &str) -> Result<(), NodeError> {
+        self.call(format!("remove consumer {name}"))?;
+        self.consumers.lock().remove(name);
+        Ok(())
+    }
+    async fn apply_api_key(&self, request: ApiKeyRequest) -> Result<ApiKeyStatus, NodeError> {
+        self.call(format!("apply key of {}", request.consumer))?;
+        let key = request.key.expose();
+        let (id, _) = lockgate_model::gateway::ApiKeySpec::split(key).expect("the form of a key");
+        let status = ApiKeyStatus {
+            id: id.to_owned(),
+            consumer: request.consumer,
+            enabled: request.enabled,
+        };
+        self.keys.lock().insert(status.id.clone(), status.clone());
+        Ok(status)
+    }
+    async fn find_api_key(&self, id: &str) -> Result<Option<ApiKeyStatus>, NodeError> {
+        self.call(format!("find key {id}"))?;
+        Ok(self.keys.lock().get(id).cloned())
+    }
+    async fn remove_api_key(&self, id: &str) -> Result<(), NodeError> {
+        self.call(format!("remove key {id}"))?;
+        self.keys.lock().remove(id);
+        Ok(())
+    }
+    async fn gateway_url(&self) -> Result<String, NodeError> {
+        Ok("http://127.0.0.1:8080".into())
+    }
+}
+
+/// An image side in memory: what is built is the hash of everything that goes in.
+#[derive(Default)]
+pub(crate) struct FakeImages {
+    pub(crate) builds: AtomicU64,
+    pub(crate) gates: Mutex<Vec<GateRequest>>,
+    pub(crate) known: Mutex<BTreeMap<String, BuiltImage>>,
+    /// What the next gate finds.
+    pub(crate) findings: Mutex<Vec<String>>,
+}
+
+fn build_key(request: &BuildRequest) -> String {
+    let read = |path: &Path| fs_err::read(path).unwrap();
+    let mut content = format!(
+        "{:?} {:?} {:?} {} {:?}",
+        request.dockerfile, request.args, request.target, request.os_arch, request.labels
+    )
+    .into_bytes();
+    match &request.context {
+        BuildContext::Folder(folder) => {
+            for entry in fs_err::read_dir(folder).unwrap() {
+                content.extend(read(&entry.unwrap().path()));
+            }
+        }
+        BuildContext::Files(files) => {
+            for (path, file) in files {
+                content.extend(path.as_bytes());
+                match file {
+                    ContextFile::Path(path) => content.extend(read(path)),
+                    ContextFile::Bytes(bytes) => content.extend(bytes.iter()),
+                }
+            }
+        }
+    }
+    Digest::of(&content).hex()
+}
+
+#[async_trait]
+impl Images for FakeImages {
+    async fn plan(&self, request: &BuildRequest) -> Result<BuildPlan, ImagesError> {
+        let key = build_key(request);
+        let known = self.known.lock().get(&key).cloned();
+        Ok(BuildPlan { key, known })
+    }
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        progress: &(dyn Fn(String) + Send + Sync),
+    ) -> Result<BuiltImage, ImagesError> {
+        self.builds.fetch_add(1, Ordering::Relaxed);
+        progress("1 layer".into());
+        let key = build_key(request);
+        let image = BuiltImage {
+            digest: Digest::of(key.as_bytes()),
+            key: key.clone(),
+            size_bytes: 7,
+        };
+        self.known.lock().insert(key, image.clone());
+        Ok(image)
+    }
+    async fn has(&self, digest: &Digest) -> Result<bool, ImagesError> {
+        Ok(self
+            .known
+            .lock()
+            .values()
+            .any(|image| image.digest == *digest))
+    }
+    async fn check_gate(
+        &self,
+        _digest: &Digest,
+        request: &GateRequest,
+    ) -> Result<GateReport, ImagesError> {
+        self.gates.lock().push(request.clone());
+        let check = GateCheck {
+            name: "secrets".into(),
+            findings: self.findings.lock().clone(),
+            ignored: 0,
+        };
+        Ok(GateReport {
+            checks: vec![check],
+        })
+    }
+    async fn resolve(&self, image: &ImageReference) -> Result<Digest, ImagesError> {
+        if image.is_local() {
+            return Ok(Digest::of(b"local"));
+        }
+        Err(ImagesError {
+            message: format!("`{image}` cannot be resolved"),
+            hints: vec!["give the reference a digest".into()],
+        })
+    }
+}
+
+/// One package in a project folder of its own.
+pub(crate) struct World {
+    pub(crate) node: Arc<FakeNode>,
+    pub(crate) images: Arc<FakeImages>,
+    pub(crate) events: Arc<Events>,
+    pub(crate) cancel: CancellationToken,
+    pub(crate) project: tempfile::TempDir,
+    provider: Arc<dyn Provider>,
+    creates: AtomicU64,
+}
+
+impl World {
+    pub(crate) async fn new(package: &str) -> Self {
+        Self::with_config(package, PropertyMap::new()).await
+    }
+
+    pub(crate) async fn with_config(package: &str, config: PropertyMap) -> Self {
+        let node = Arc::new(FakeNode::default());
+        let images = Arc::new(FakeImages::default());
+        let project = tempfile::tempdir().unwrap();
+        let packages = Packages::new(settings(project.path(), &node, &images));
+        Self {
+            provider: packages.configure(package, None, &config).await.unwrap(),
+            node,
+            images,
+            events: Arc::default(),
+            cancel: CancellationToken::new(),
+            project,
+            creates: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn ctx(&self, token: &str, preview: bool) -> CallContext {
+        CallContext {
+            urn: Urn::new("dev", "shop", None, token, "web"),
+            cancel: self.cancel.clone(),
+            events: Arc::clone(&self.events) as Arc<dyn EventSink>,
+            preview,
+        }
+    }
+
+    pub(crate) async fn check(
+        &self,
+        token: &str,
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, Vec<CheckFailure>> {
+        let request = CheckRequest {
+            old_inputs: None,
+            inputs,
+            random_seed: [0; 32],
+        };
+        let ctx = self.ctx(token, false);
+        let checked = self.provider.check(&ctx, request).await.unwrap();
+        if checked.failures.is_empty() {
+            Ok(checked.inputs)
+        } else {
+            Err(checked.failures)
+        }
+    }
+
+    /// The failures of a check as `property: reason`.
+    pub(crate) async fn refused(&self, token: &str, inputs: PropertyMap) -> Vec<String> {
+        let failures = self.check(token, inputs).await.unwrap_err();
+        let text = |f: &CheckFailure| format!("{}: {}", f.property, f.reason);
+        failures.iter().map(text).collect()
+    }
+
+    pub(crate) async fn create(
+        &self,
+        token: &str,
+        inputs: PropertyMap,
+        preview: bool,
+    ) -> Result<CreateResponse, ProviderError> {
+        let inputs = self.check(token, inputs).await.unwrap();
+        let number = self.creates.fetch_add(1, Ordering::Relaxed);
+        let request = CreateRequest {
+            inputs,
+            timeout: None,
+            idempotency_key: format!("create-{number}"),
+        };
+        let ctx = self.ctx(token, preview);
+        self.provider.create(&ctx, request).await
+    }
+
+    pub(crate) async fn create_with(
+        &self,
+        token: &str,
+        request: CreateRequest,
+    ) -> Result<CreateResponse, ProviderError> {
+        self.provider.create(&self.ctx(token, false), request).await
+    }
+
+    pub(crate) async fn diff(
+        &self,
+        token: &str,
+        old: PropertyMap,
+        new: PropertyMap,
+    ) -> DiffResponse {
+        self.diff_with(token, old, PropertyMap::new(), new).await
+    }
+
+    pub(crate) async fn diff_with(
+        &self,
+        token: &str,
+        old_inputs: PropertyMap,
+        old_outputs: PropertyMap,
+        new: PropertyMap,
+    ) -> DiffResponse {
+        let request = DiffRequest {
+            id: "id".into(),
+            old_inputs,
+            old_outputs,
+            inputs: self.check(token, new).await.unwrap(),
+            ignore_changes: Vec::new(),
+        };
+        let ctx = self.ctx(token, true);
+        self.provider.diff(&ctx, request).await.unwrap()
+    }
+
+    pub(crate) async fn update(
+        &self,
+        token: &str,
+        old: &CreateResponse,
+        old_inputs: PropertyMap,
+        inputs: PropertyMap,
+        preview: bool,
+    ) -> Result<PropertyMap, ProviderError> {
+        let request = UpdateRequest {
+            id: old.id.clone(),
+            old_inputs: self.check(token, old_inputs).await.unwrap(),
+            old_outputs: old.outputs.clone(),
+            inputs: self.check(token, inputs).await.unwrap(),
+            timeout: None,
+            idempotency_key: "update".into(),
+        };
+        let ctx = self.ctx(token, preview);
+        self.provider.update(&ctx, request).await
+    }
+
+    pub(crate) async fn delete(
+        &self,
+        token: &str,
+        old: &CreateResponse,
+        old_inputs: PropertyMap,
+    ) -> Result<(), ProviderError> {
+        let request = DeleteRequest {
+            id: old.id.clone(),
+            old_inputs,
+            old_outputs: old.outputs.clone(),
+            timeout: None,
+        };
+        self.provider.delete(&self.ctx(token, false), request).await
+    }
+
+    pub(crate) async fn read(
+        &self,
+        token: &str,
+        id: &str,
+        inputs: PropertyMap,
+        outputs: PropertyMap,
+    ) -> Result<Option<ReadResponse>, ProviderError> {
+        let request = ReadRequest {
+            id: id.to_owned(),
+            inputs,
+            outputs,
+        };
+        self.provider.read(&self.ctx(token, false), request).await
+    }
+
+    pub(crate) async fn invoke(
+        &self,
+        function: &str,
+        args: PropertyMap,
+    ) -> Result<Result<PropertyMap, Vec<CheckFailure>>, ProviderError> {
+        let ctx = self.ctx("pulumi:pulumi:Stack", false);
+        self.provider.invoke(&ctx, function, args).await
+    }
+}
+
+pub(crate) fn settings(
+    project: &Path,
+    node: &Arc<FakeNode>,
+    images: &Arc<FakeImages>,
+) -> PackagesSettings {
+    PackagesSettings {
+        project_dir: project.to_owned(),
+        base_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        rng: Arc::new(TestRng(AtomicU64::new(0))),
+        images: Arc::clone(images) as Arc<dyn Images>,
+        node: Arc::clone(node) as Arc<dyn Node>,
+    }
+}
+
+/// A property bag from JSON text; `{"$secret": v}` is a secret, `"$unknown"` unknown.
+pub(crate) fn bag(json: &str) -> PropertyMap {
+    let json: serde_json::Value = serde_json::from_str(json).unwrap();
+    match value(&json) {
+        Value::Map(map) => map,
+        other => panic!("{other:?} is no map"),
+    }
+}
+
+fn value(json: &serde_json::Value) -> Value {
+    match json {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(b) => Value::Bool(*b),
+        serde_json::Value::Number(n) => Value::Number(n.as_f64().unwrap()),
+        serde_json::Value::String(s) if s == "$unknown" => Value::Unknown,
+        serde_json::Value::String(s) => Value::from(s.as_str()),
+        serde_json::Value::Array(items) => Value::List(items.iter().map(value).collect()),
+        serde_json::Value::Object(map) => match map.get("$secret") {
+            Some(inner) => value(inner).into_secret(),
+            None => Value::Map(map.iter().map(|(k, v)| (k.clone(), value(v))).collect()),
+        },
+    }
+}
+
+/// The message of a plain failure.
+pub(crate) fn message<T: std::fmt::Debug>(result: Result<T, ProviderError>) -> String {
+    match result.unwrap_err() {
+        ProviderError::Failed { message, .. } => message,
+        other => panic!("another failure: {other:?}"),
+    }
+}
