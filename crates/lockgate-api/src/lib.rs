@@ -1,1 +1,24 @@
-//! API (under construction).
+//! The HTTP API of a node and its client.
+//!
+//! In: requests on a Unix socket (the user's own processes) or on TCP with a bearer key. Out: calls
+//! of the control crate's use cases, and their results as JSON; long work streams JSON lines.
+//! The same operations come back as typed calls through [`Client`].
+//!
+//! It decides nothing: a rule that is checked here and not in the use case would not hold for
+//! other callers. Secrets appear in requests only, never in a response. Wire types are apart from
+//! the model; `openapi.json` beside this crate is their contract, and a test compares it.
+//!
+//! Start reading at [`Api`] and `router.rs` (the list of operations), or at [`Client`].
+
+mod client;
+mod failure;
+mod handlers;
+mod openapi;
+mod router;
+mod server;
+pub mod wire;
+
+pub use client::{Client, ClientError, Target};
+pub use openapi::document;
+pub use router::{Api, NodeInfo};
+pub use server::{Listener, bind_unix, serve};

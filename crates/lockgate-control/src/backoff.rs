@@ -41,10 +41,7 @@ mod tests {
     fn waits_double_up_to_a_cap_and_start_over_after_a_long_life() {
         let mut backoff = Backoff::new();
         let waits: Vec<u128> = (0..8).map(|_| backoff.advance().as_millis()).collect();
-        assert_eq!(
-            waits,
-            [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]
-        );
+        assert_eq!(waits, [500, 1000, 2000, 4000, 8000, 16_000, 30_000, 30_000]);
         backoff.lived(SETTLED - Duration::from_millis(1));
         assert_eq!(backoff.advance(), LONGEST);
         backoff.lived(SETTLED);

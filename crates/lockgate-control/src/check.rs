@@ -59,8 +59,14 @@ pub(crate) fn check_service(spec: &ServiceSpec) -> Checked {
             (1..=REPLICAS_MAX).contains(&spec.replicas),
             "it must have 1 to 64 replicas",
         ),
-        (health.interval > zero, "its health interval must be above zero"),
-        (health.timeout > zero, "its health timeout must be above zero"),
+        (
+            health.interval > zero,
+            "its health interval must be above zero",
+        ),
+        (
+            health.timeout > zero,
+            "its health timeout must be above zero",
+        ),
         (health.fall >= 1, "its health `fall` must be at least 1"),
         (
             health.start_timeout > zero,
@@ -122,7 +128,11 @@ pub(crate) fn check_route_references(route: &RouteSpec, state: &State) -> Checke
     }
     if let AuthPolicy::ApiKey { consumers, .. } = &route.auth {
         for consumer in consumers {
-            check_consumer_known(&format!("the route `{}` admits", route.name), consumer, state)?;
+            check_consumer_known(
+                &format!("the route `{}` admits", route.name),
+                consumer,
+                state,
+            )?;
         }
     }
     Ok(())

@@ -25,10 +25,10 @@ pub enum ControlError {
     /// The store failed. The source is for the node's log, not for the caller.
     #[error("the node could not save the change")]
     Store(#[source] StoreError),
-    /// The platform failed. The text is the platform's.
-    #[error("{}", .0.message)]
-    Platform(Box<Diagnostic>),
     /// The node is shutting down.
     #[error("the node is shutting down")]
     Closing,
+    /// A bug; the node's log holds its place.
+    #[error("the node met a bug while it made the change")]
+    Panicked,
 }

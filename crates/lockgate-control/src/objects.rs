@@ -241,7 +241,9 @@ fn route_url(gateway_url: &str, route: &RouteSpec) -> String {
     });
     let path = path.unwrap_or("/");
     let plain = route.matches.hosts.iter().find(|host| !host.contains('*'));
-    let (scheme, authority) = gateway_url.split_once("://").unwrap_or(("http", gateway_url));
+    let (scheme, authority) = gateway_url
+        .split_once("://")
+        .unwrap_or(("http", gateway_url));
     match (plain, authority.rsplit_once(':')) {
         (None, _) => format!("{gateway_url}{path}"),
         (Some(host), Some((_, port))) => format!("{scheme}://{host}:{port}{path}"),

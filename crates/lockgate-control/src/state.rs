@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use lockgate_model::Digest;
 use lockgate_model::gateway::{
     ApiKeySpec, ConsumerSpec, EndpointSpec, GatewaySpec, RouteSpec, UpstreamSpec,
 };
 use lockgate_model::service::{
     InstanceStatus, ServiceId, ServicePhase, ServiceSpec, ServiceStatus,
 };
-use lockgate_model::Digest;
 use lockgate_service::Instance;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -38,6 +38,8 @@ pub(crate) struct Replica {
     /// Whether it may get traffic.
     pub(crate) healthy: bool,
     pub(crate) restarts: u32,
+    /// The instance whose output is shown: the one that runs, or the last that ran.
+    pub(crate) log_source: Option<String>,
 }
 
 impl Version {
@@ -70,7 +72,7 @@ impl Version {
             let instance = replica.instance.as_ref()?;
             Some(InstanceStatus {
                 id: instance.id.clone(),
-                pid: instance.pid,
+                pid: Some(instance.pid),
                 address: match &instance.endpoint {
                     EndpointSpec::Tcp(address) => Some(*address),
                     EndpointSpec::Handed { .. } => None,

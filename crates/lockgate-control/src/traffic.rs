@@ -103,7 +103,10 @@ async fn save(tally: &mut Tally, store: &dyn Store) {
     match store.add_rollups(&tally.rollups()).await {
         Ok(()) => tally.0.clear(),
         Err(error) => {
-            tracing::warn!(error = &error as &dyn std::error::Error, "counts are not saved yet");
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "counts are not saved yet"
+            );
         }
     }
 }

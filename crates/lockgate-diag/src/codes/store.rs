@@ -18,4 +18,5 @@ codes! {
     NOT_FOUND = "LG0715", "the node has no such object", "Nothing with this name is known to the node. Names are `project/stack/name`.";
     NOT_ALLOWED = "LG0716", "the caller may not use the node", "On the socket, only the user who runs the node and root may; over TCP, the bearer key of the node is needed.";
     PLATFORM_FAILED = "LG0717", "the platform could not do it", "The place where services run refused an operation; the causes say why.";
+    NODE_BUG = "LG0718", "the node met a bug", "The node caught a panic while it made the change. Please report it with the lines of the node log that carry the request id.";
 }

@@ -1,0 +1,64 @@
+//! The node itself.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use http::StatusCode;
+
+use super::Json;
+use crate::failure::Failure;
+use crate::router::Shared;
+use crate::wire::{GatewayView, NodeStatus, Problem, ShutdownBody};
+
+/// How the node is.
+#[utoipa::path(get, path = "/v1/status", tag = "node",
+    responses((status = 200, body = NodeStatus)))]
+pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> axum::Json<NodeStatus> {
+    let (node, control) = (&shared.node, &shared.control);
+    let spec = control.gateway_spec();
+    let table = control.table_status();
+    let refused = table.rejected.map(|rejected| rejected.diagnostics);
+    let refusal = refused.into_iter().flatten().map(|found| found.message);
+    axum::Json(NodeStatus {
+        version: node.version.clone(),
+        pid: node.pid,
+        started: node.started.to_string(),
+        addresses: node.addresses.iter().map(ToString::to_string).collect(),
+        gateway_url: control.gateway_url().to_owned(),
+        spec_version: spec.version,
+        table_version: table.version,
+        table_refusal: refusal.collect(),
+        services: control.services().len() as u64,
+        routes: spec.routes.len() as u64,
+    })
+}
+
+/// Shuts the node down; answers before it is down.
+#[utoipa::path(post, path = "/v1/shutdown", tag = "node", request_body = ShutdownBody,
+    responses((status = 202), (status = 400, body = Problem)))]
+pub(crate) async fn shutdown(
+    State(shared): State<Arc<Shared>>,
+    Json(body): Json<ShutdownBody>,
+) -> Result<StatusCode, Failure> {
+    // A full queue means that a shutdown is under way, which is what was asked for.
+    let _ = shared
+        .node
+        .shutdown
+        .try_send(Duration::from_millis(body.drain_ms));
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// The spec published last, without secrets and hashes.
+#[utoipa::path(get, path = "/v1/gateway", tag = "node",
+    responses((status = 200, body = GatewayView)))]
+pub(crate) async fn gateway(State(shared): State<Arc<Shared>>) -> axum::Json<GatewayView> {
+    axum::Json(GatewayView::from(shared.control.gateway_spec().as_ref()))
+}
+
+/// Metrics in Prometheus' text format.
+#[utoipa::path(get, path = "/metrics", tag = "node",
+    responses((status = 200, body = String, content_type = "text/plain")))]
+pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> String {
+    (shared.node.metrics)()
+}

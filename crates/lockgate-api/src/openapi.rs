@@ -1,0 +1,42 @@
+//! The OpenAPI document of the API, made from the handlers without a server.
+
+use utoipa::OpenApi;
+
+use crate::handlers::{node, objects, services};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Lockgate node",
+        version = "1",
+        description = "The API of a running node. A breaking change raises the version."
+    ),
+    paths(
+        node::status,
+        node::shutdown,
+        node::gateway,
+        node::metrics,
+        services::list,
+        services::apply,
+        services::find,
+        services::remove,
+        services::logs,
+        objects::apply_route,
+        objects::find_route,
+        objects::remove_route,
+        objects::apply_consumer,
+        objects::find_consumer,
+        objects::remove_consumer,
+        objects::apply_api_key,
+        objects::find_api_key,
+        objects::remove_api_key,
+    )
+)]
+struct Document;
+
+/// The document as indented JSON with a final line end.
+pub fn document() -> String {
+    let mut text = serde_json::to_string_pretty(&Document::openapi()).unwrap_or_default();
+    text.push('\n');
+    text
+}

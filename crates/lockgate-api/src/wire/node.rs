@@ -1,0 +1,140 @@
+//! The node itself, consumers and API keys on the wire.
+
+use lockgate_model::gateway::{ApiKeySpec, EndpointSpec, GatewaySpec, UpstreamSpec};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::RouteBody;
+
+/// A running node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// Release.
+    pub version: String,
+    /// Process.
+    pub pid: u32,
+    /// When it started.
+    pub started: String,
+    /// Addresses it listens on.
+    pub addresses: Vec<String>,
+    /// Where the gateway is reached.
+    pub gateway_url: String,
+    /// Version of the spec published last.
+    pub spec_version: u64,
+    /// Version of the table that serves.
+    pub table_version: u64,
+    /// Why the newest spec was refused; empty when it serves.
+    pub table_refusal: Vec<String>,
+    /// Number of services.
+    pub services: u64,
+    /// Number of routes.
+    pub routes: u64,
+}
+
+/// How to shut down.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ShutdownBody {
+    /// Time open requests have to finish.
+    pub drain_ms: u64,
+}
+
+/// A consumer has nothing but its name, which is in the path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ConsumerBody {}
+
+/// A consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsumerView {
+    /// `project/stack/name`.
+    pub name: String,
+}
+
+/// An API key to be made valid. Has no `Debug`: it holds the key.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApiKeyBody {
+    /// Consumer it stands for.
+    pub consumer: String,
+    /// The whole text; never part of a response.
+    pub key: String,
+    /// Refused when false.
+    pub enabled: bool,
+}
+
+/// An API key as the node has it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiKeyView {
+    /// Public id.
+    pub id: String,
+    /// Consumer it stands for.
+    pub consumer: String,
+    /// Refused when false.
+    pub enabled: bool,
+}
+
+impl From<&ApiKeySpec> for ApiKeyView {
+    fn from(key: &ApiKeySpec) -> Self {
+        Self {
+            id: key.id.clone(),
+            consumer: key.consumer.clone(),
+            enabled: key.enabled,
+        }
+    }
+}
+
+/// The spec published last, without the hashes of its keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayView {
+    /// Its version.
+    pub version: u64,
+    /// Routes by name.
+    pub routes: std::collections::BTreeMap<String, RouteBody>,
+    /// Names of consumers.
+    pub consumers: Vec<String>,
+    /// API keys.
+    pub api_keys: Vec<ApiKeyView>,
+    /// Upstreams with the endpoints they have now.
+    pub upstreams: Vec<UpstreamView>,
+}
+
+/// An upstream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UpstreamView {
+    /// `service://project/stack/name` or the origin of a URL.
+    pub name: String,
+    /// Addresses, or `instance:port` of a handed-over socket.
+    pub endpoints: Vec<String>,
+}
+
+impl From<&GatewaySpec> for GatewayView {
+    fn from(spec: &GatewaySpec) -> Self {
+        let endpoint = |endpoint: &EndpointSpec| match endpoint {
+            EndpointSpec::Tcp(address) => address.to_string(),
+            EndpointSpec::Handed { instance, port } => format!("{instance}:{port}"),
+        };
+        let upstream = |upstream: &UpstreamSpec| UpstreamView {
+            name: upstream.name.clone(),
+            endpoints: upstream.endpoints.iter().map(endpoint).collect(),
+        };
+        let route = |route| (RouteBody::from(route), route);
+        Self {
+            version: spec.version,
+            routes: spec
+                .routes
+                .iter()
+                .map(route)
+                .map(|(body, route)| (route.name.clone(), body))
+                .collect(),
+            consumers: spec.consumers.iter().map(|c| c.name.clone()).collect(),
+            api_keys: spec.api_keys.iter().map(ApiKeyView::from).collect(),
+            upstreams: spec.upstreams.iter().map(upstream).collect(),
+        }
+    }
+}
