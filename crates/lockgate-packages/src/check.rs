@@ -109,9 +109,7 @@ fn check_value(
         _ => match convert(kind, value) {
             Some(value) => value,
             None => {
-                let expected = kind_name(kind);
-                let found = value.kind_name();
-                failures.push(failure(path, format!("expected {expected}, found {found}")));
+                failures.push(failure(path, mismatch(kind, value)));
                 value.clone()
             }
         },
@@ -181,6 +179,21 @@ fn convert(kind: &PropertyKind, value: &Value) -> Option<Value> {
     }
 }
 
+fn mismatch(kind: &PropertyKind, value: &Value) -> String {
+    let expected = kind_name(kind);
+    let PropertyKind::String { one_of } = kind else {
+        return format!("expected {expected}, found {}", value.kind_name());
+    };
+    // The value itself is not repeated: whether it is a secret is not known down here.
+    let near = value
+        .as_str()
+        .and_then(|text| did_you_mean(text, one_of.iter().map(String::as_str)));
+    match near {
+        Some(near) => format!("expected {expected}, did you mean `{near}`?"),
+        None => format!("expected {expected}, found {}", value.kind_name()),
+    }
+}
+
 fn kind_name(kind: &PropertyKind) -> String {
     match kind {
         PropertyKind::Any => "a value".to_owned(),
@@ -188,6 +201,7 @@ fn kind_name(kind: &PropertyKind) -> String {
         PropertyKind::Integer => "a whole number".to_owned(),
         PropertyKind::Number => "a number".to_owned(),
         PropertyKind::String { one_of } if one_of.is_empty() => "a string".to_owned(),
+        PropertyKind::String { one_of } if one_of.len() == 1 => format!("`{}`", one_of[0]),
         PropertyKind::String { one_of } => format!("one of `{}`", one_of.join("`, `")),
         PropertyKind::List(_) => "a list".to_owned(),
         PropertyKind::Map(_) | PropertyKind::Object(_) => "a map".to_owned(),

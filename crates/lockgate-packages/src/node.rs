@@ -56,7 +56,7 @@ pub trait Node: Send + Sync {
 /// A route as the node has it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteStatus {
-    /// What is published.
+    /// What is published: equal to what was applied unless someone changed it since.
     pub spec: RouteSpec,
     /// Where a client reaches it: the gateway's URL, or the route's first plain host, and its
     /// first plain path.

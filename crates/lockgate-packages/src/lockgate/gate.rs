@@ -1,17 +1,19 @@
 //! `lockgate:image:Gate`: hands a reference on only after every check passed.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, UpdateRequest,
+    CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffKind, DiffRequest,
+    DiffResponse, PropertyDiff, ProviderError, UpdateRequest,
 };
 use lockgate_model::{Digest, ImageReference, PropertyMap, Value};
 
 use super::images_failed;
 use crate::bag;
 use crate::check::failure;
+use crate::hash::hash_file;
 use crate::images::{GateReport, GateRequest, Images};
 use crate::package::Kind;
 
@@ -25,6 +27,11 @@ pub(super) struct Gate {
 }
 
 impl Gate {
+    fn ignore_file(&self, inputs: &PropertyMap) -> Option<PathBuf> {
+        let path = bag::text(inputs, "ignoreFile")?;
+        Some(self.project_dir.join(path))
+    }
+
     /// Checks the image and adds what follows; an image that is not known changes nothing.
     async fn outputs(
         &self,
@@ -36,23 +43,30 @@ impl Gate {
         }
         let image = bag::text(inputs, "image").unwrap_or_default().to_owned();
         let digest = digest_of(&image).map_err(ProviderError::failed)?;
-        let ignore_file = bag::text(inputs, "ignoreFile");
+        let ignore_file = self.ignore_file(inputs);
         let request = GateRequest {
             secrets: bag::boolean(inputs, "secrets").unwrap_or(true),
             size_bytes_max: bag::unsigned(inputs, "maxSizeBytes"),
             non_root: bag::boolean(inputs, "nonRoot").unwrap_or(false),
-            ignore_file: ignore_file.map(|path| self.project_dir.join(path)),
+            ignore_file: ignore_file.clone(),
         };
         let report = self.images.check_gate(&digest, &request).await;
         let report = report.map_err(images_failed)?;
         if report.checks.iter().any(|check| !check.findings.is_empty()) {
             return Err(refusal(&image, &report));
         }
+        if let Some(path) = ignore_file {
+            outputs.insert("ignoreHash".into(), hash(&path)?.into());
+        }
         outputs.insert("report".into(), report_value(&report));
         outputs.insert("digest".into(), digest.to_string().into());
         outputs.insert("ref".into(), image.into());
         Ok(outputs)
     }
+}
+
+fn hash(path: &Path) -> Result<String, ProviderError> {
+    hash_file(path).map_err(|error| ProviderError::failed(error.to_string()))
 }
 
 fn digest_of(image: &str) -> Result<Digest, String> {
@@ -115,6 +129,27 @@ impl Kind for Gate {
             ));
         }
         failures
+    }
+
+    async fn diff(
+        &self,
+        _ctx: &CallContext,
+        req: &DiffRequest,
+        mut found: DiffResponse,
+    ) -> Result<DiffResponse, ProviderError> {
+        // The file is named in the inputs, but what it says decides.
+        if let Some(path) = self.ignore_file(&req.inputs)
+            && bag::text(&req.old_outputs, "ignoreHash") != Some(&hash(&path)?)
+        {
+            let difference = PropertyDiff {
+                kind: DiffKind::Update,
+                input: true,
+            };
+            let detailed = found.detailed.get_or_insert_default();
+            detailed.entry("ignoreFile".into()).or_insert(difference);
+            found.changes = DiffChanges::Some;
+        }
+        Ok(found)
     }
 
     async fn create(

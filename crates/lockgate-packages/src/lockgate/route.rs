@@ -368,20 +368,47 @@ impl Kind for Route {
 
     async fn read(
         &self,
-        _ctx: &CallContext,
+        ctx: &CallContext,
         req: ReadRequest,
     ) -> Result<Option<ReadResponse>, ProviderError> {
         let Some(status) = self.0.find_route(&req.id).await.map_err(node_failed)? else {
             return Ok(None);
         };
-        let mut outputs = req.inputs.clone();
+        let mut inputs = req.inputs;
+        for name in drifted(&read_spec(&ctx.urn, &inputs).0, &status.spec) {
+            inputs.remove(name);
+        }
+        let mut outputs = inputs.clone();
         outputs.insert("url".into(), status.url.into());
         Ok(Some(ReadResponse {
             id: req.id,
-            inputs: Some(req.inputs),
+            inputs: Some(inputs),
             outputs,
         }))
     }
+}
+
+/// Inputs that the node does not have as they were applied. They read as missing, so that the
+/// next update states them again.
+fn drifted<'a>(wanted: &RouteSpec, found: &RouteSpec) -> impl Iterator<Item = &'a str> {
+    [
+        ("hosts", wanted.matches.hosts != found.matches.hosts),
+        ("paths", wanted.matches.paths != found.matches.paths),
+        ("methods", wanted.matches.methods != found.matches.methods),
+        ("headers", wanted.matches.headers != found.matches.headers),
+        ("query", wanted.matches.query != found.matches.query),
+        ("backends", wanted.backends != found.backends),
+        ("stripPrefix", wanted.strip_prefix != found.strip_prefix),
+        ("auth", wanted.auth != found.auth),
+        ("rateLimit", wanted.rate_limit != found.rate_limit),
+        ("timeouts", wanted.timeouts != found.timeouts),
+        (
+            "bodyBytesMax",
+            wanted.body_bytes_max != found.body_bytes_max,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(name, differs)| differs.then_some(name))
 }
 
 #[cfg(test)]

@@ -179,6 +179,22 @@ async fn a_route_preview_keeps_the_url_while_hosts_and_paths_stay() {
 }
 
 #[tokio::test]
+async fn refresh_finds_a_route_that_somebody_changed() {
+    let world = World::new("lockgate").await;
+    let wanted = world.check(ROUTE, route("{}")).await.unwrap();
+    let created = world.create(ROUTE, wanted.clone(), false).await.unwrap();
+    let read = || world.read(ROUTE, &created.id, wanted.clone(), created.outputs.clone());
+    assert_eq!(read().await.unwrap().unwrap().inputs, Some(wanted.clone()));
+    let mut routes = world.node.routes.lock().clone();
+    routes.get_mut("shop/dev/web").unwrap().backends[0].weight = 2;
+    *world.node.routes.lock() = routes;
+    let found = read().await.unwrap().unwrap().inputs.unwrap();
+    let diff = world.diff(ROUTE, found, wanted.clone()).await;
+    let detailed = diff.detailed.unwrap();
+    assert_eq!(detailed.keys().collect::<Vec<_>>(), ["backends"]);
+}
+
+#[tokio::test]
 async fn an_unknown_auth_never_reads_as_public() {
     let world = World::new("lockgate").await;
     let inputs = route(r#"{"auth": "$unknown"}"#);

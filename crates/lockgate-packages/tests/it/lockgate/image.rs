@@ -136,6 +136,7 @@ async fn refresh_finds_an_image_that_left_the_store() {
 async fn a_gate_hands_the_reference_on_only_when_every_check_passed() {
     let world = World::new("lockgate").await;
     let image = format!("lockgate.local/web@{}", Digest::of(b"v1"));
+    fs_err::write(world.project.path().join("i.yaml"), "").unwrap();
     let inputs = bag(&format!(
         r#"{{"image": "{image}", "maxSizeBytes": 10, "nonRoot": true, "ignoreFile": "i.yaml"}}"#
     ));
@@ -160,6 +161,27 @@ async fn a_gate_hands_the_reference_on_only_when_every_check_passed() {
         .await
         .unwrap();
     assert_eq!(unknown.outputs["ref"], Value::Unknown);
+}
+
+#[tokio::test]
+async fn an_edited_ignore_file_is_a_difference() {
+    let world = World::new("lockgate").await;
+    let file = world.project.path().join("i.yaml");
+    fs_err::write(&file, "").unwrap();
+    let digest = Digest::of(b"v1");
+    let inputs = bag(&format!(
+        r#"{{"image": "lockgate.local/web@{digest}", "ignoreFile": "i.yaml"}}"#
+    ));
+    let outputs = world
+        .create(GATE, inputs.clone(), false)
+        .await
+        .unwrap()
+        .outputs;
+    let diff = || world.diff_with(GATE, inputs.clone(), outputs.clone(), inputs.clone());
+    assert_eq!(diff().await.changes, DiffChanges::None);
+    fs_err::write(&file, "more").unwrap();
+    assert_eq!(diff().await.changes, DiffChanges::Some);
+    assert_eq!(world.images.gates.lock().len(), 1);
 }
 
 #[tokio::test]

@@ -110,7 +110,7 @@ async fn wrong_inputs_name_the_property_and_what_was_expected() {
         ),
         (
             r#"{"platform": "docker"}"#,
-            "platform: expected one of `local`, found a string",
+            "platform: expected `local`, found a string",
         ),
         (
             r#"{"env": {"A=": "1"}}"#,
