@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_diag::{Diagnostic, codes};
-use lockgate_model::{PropertyMap, ResourceState, Urn, Value, urn::STACK_TYPE};
+use lockgate_diag::{Diagnostic, Severity, codes};
+use lockgate_model::resource::CustomTimeouts;
+use lockgate_model::urn::STACK_TYPE;
+use lockgate_model::{PropertyMap, ResourceState, Urn, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Fate, Live, RunState};
@@ -180,9 +182,36 @@ impl Engine {
         loop {
             self.go()?;
             match self.try_claim(&registration) {
-                Ok(Claim::Goal(goal)) => return Ok(*goal),
+                Ok(Claim::Goal(goal)) => {
+                    self.warn_of_idle_options(&goal);
+                    return Ok(*goal);
+                }
                 Ok(Claim::Wait(cascade)) => cascade.cancelled().await,
                 Err(diagnostic) => return Err(self.report(*diagnostic)),
+            }
+        }
+    }
+
+    /// Some options mean something to a provider only; on a component they do nothing.
+    fn warn_of_idle_options(&self, goal: &Goal) {
+        if goal.custom {
+            return;
+        }
+        let options = &goal.options;
+        let timeouts = options.custom_timeouts != CustomTimeouts::default();
+        for (is_set, name) in [
+            (!options.ignore_changes.is_empty(), "ignoreChanges"),
+            (!options.replace_on_changes.is_empty(), "replaceOnChanges"),
+            (
+                !options.additional_secret_outputs.is_empty(),
+                "additionalSecretOutputs",
+            ),
+            (!options.replace_with.is_empty(), "replaceWith"),
+            (timeouts, "customTimeouts"),
+        ] {
+            if is_set {
+                let text = format!("`{name}` has no effect on the component `{}`", goal.urn);
+                self.say(Severity::Warning, Some(&goal.urn), text);
             }
         }
     }

@@ -48,5 +48,6 @@ pub use event::{EngineEvent, EventSink};
 pub use journal::{Durability, Journal, JournalError};
 pub use plan::Plan;
 pub use provider::{Provider, ProviderError, Providers};
+pub use registry::UNKNOWN_ID;
 pub use run::{DeleteGuard, Interrupts, Operation, Options, RunOutcome, RunRequest, run};
 pub use source::{Monitor, Source};

@@ -186,7 +186,7 @@ impl Engine {
         let mut state = goal.state(goal.inputs.clone());
         state.external = true;
         state.id.clone_from(&resource.id);
-        let event = show::step(op, &goal.urn, None, Some(&state));
+        let event = show::goal_step(op, &goal, None, Some(&state));
         if let Err(diagnostic) = self.decide(&goal.urn, op, &state.inputs) {
             return Err(self.step_failed(event, diagnostic));
         }

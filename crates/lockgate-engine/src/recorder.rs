@@ -10,8 +10,8 @@ use crate::journal::{Durability, Journal, JournalError};
 pub(crate) struct Recorder {
     /// `None` in a preview: nothing is written.
     journal: Option<Arc<dyn Journal>>,
-    /// What was handed to the journal. Appends of independent steps may be in another order than
-    /// on disk; every order in which they can be is valid.
+    /// What the journal has taken. Records of independent steps may be in another order than on
+    /// disk; every order in which they can be is valid.
     log: Mutex<Vec<JournalEntry>>,
 }
 
@@ -35,8 +35,10 @@ impl Recorder {
         let Some(journal) = &self.journal else {
             return Ok(());
         };
-        self.log.lock().extend(entries.iter().cloned());
-        journal.append(entries, durability).await
+        let copy = entries.clone();
+        journal.append(entries, durability).await?;
+        self.log.lock().extend(copy);
+        Ok(())
     }
 
     pub(crate) fn entries(&self) -> Vec<JournalEntry> {

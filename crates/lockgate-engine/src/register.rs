@@ -113,7 +113,7 @@ impl Engine {
         mark_secrets(&mut state);
         let (entry, state) = self.keep_or_rewrite(id, &old, state).await?;
         self.set_fate(index, Fate::Settled);
-        self.step_done(show::step(StepOp::Same, &goal.urn, None, Some(&state)));
+        self.step_done(show::goal_step(StepOp::Same, goal, None, Some(&state)));
         let live = Live {
             entry: Some(entry),
             ..live_of(goal, state)
@@ -182,7 +182,7 @@ impl Engine {
         if !goal.targeted {
             return Ok(self.skip(goal));
         }
-        let mut event = show::step(op, &goal.urn, old, Some(&state));
+        let mut event = show::goal_step(op, goal, old, Some(&state));
         if let Err(diagnostic) = self.decide(&goal.urn, op, &state.inputs) {
             return Err(self.step_failed(event, diagnostic));
         }
@@ -226,7 +226,7 @@ impl Engine {
         }
         let (entry, state) = self.keep_or_rewrite(id, &old, state).await?;
         self.set_fate(index, Fate::Settled);
-        self.step_done(show::step(StepOp::Same, &goal.urn, None, Some(&state)));
+        self.step_done(show::goal_step(StepOp::Same, goal, None, Some(&state)));
         let live = Live {
             entry: Some(entry),
             ..live_of(goal, state)

@@ -21,8 +21,9 @@ use crate::source::{MonitorError, Registration};
 
 /// Type tokens of provider resources start with this.
 const PROVIDER_TYPE: &str = "pulumi:providers:";
-/// Stands for an id that is not known yet inside a provider reference (engine guide, section 8).
-pub(crate) const UNKNOWN_ID: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+/// Stands for an id that is not known yet inside a provider reference `<urn>::<id>`, as the
+/// programs' own SDKs write it (engine guide, section 8).
+pub const UNKNOWN_ID: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 /// Engine bookkeeping among a provider's inputs; never sent to it.
 const INTERNAL: [&str; 2] = ["version", "__internal"];
 

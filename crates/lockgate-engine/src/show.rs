@@ -4,6 +4,7 @@ use lockgate_model::{ResourceState, StepOp, Urn};
 
 use crate::decide::Verdict;
 use crate::event::{StepEvent, StepState};
+use crate::goal::Goal;
 
 /// An event for a step about `urn`.
 pub(crate) fn step(
@@ -29,6 +30,20 @@ pub(crate) fn step(
         detailed_diff: None,
         duration: None,
     }
+}
+
+/// An event for a step that leads to a goal.
+pub(crate) fn goal_step(
+    op: StepOp,
+    goal: &Goal,
+    old: Option<&ResourceState>,
+    new: Option<&ResourceState>,
+) -> StepEvent {
+    let mut event = step(op, &goal.urn, old, new);
+    for side in event.old.iter_mut().chain(&mut event.new) {
+        side.hide_diffs.clone_from(&goal.options.hide_diffs);
+    }
+    event
 }
 
 /// The same with what the comparison found.

@@ -39,7 +39,7 @@ impl Engine {
             None => (StepOp::Create, Vec::new()),
         };
         let state = goal.state(inputs);
-        let event = show::step(op, &goal.urn, None, Some(&state));
+        let event = show::goal_step(op, goal, None, Some(&state));
         self.begin_step(&event, &state)?;
         let call = StepCall {
             handle,
@@ -65,7 +65,7 @@ impl Engine {
     ) -> Result<Registered, MonitorError> {
         let (id, old) = self.old(index);
         let state = goal.state_after(&old, inputs);
-        let event = show::step(StepOp::Update, &goal.urn, Some(&old), Some(&state));
+        let event = show::goal_step(StepOp::Update, goal, Some(&old), Some(&state));
         let event = show::step_with(event, verdict);
         self.begin_step(&event, &state)?;
         // The same key only for the same request.
@@ -97,7 +97,7 @@ impl Engine {
     ) -> Result<Registered, MonitorError> {
         let (_, old) = self.old(index);
         let state = goal.state(goal.inputs.clone());
-        let summary = show::step(StepOp::Replace, &goal.urn, Some(&old), Some(&state));
+        let summary = show::goal_step(StepOp::Replace, goal, Some(&old), Some(&state));
         let summary = show::step_with(summary, verdict);
         if let Some(diagnostic) = refuse_replacement(goal, &old, verdict) {
             return Err(self.step_failed(summary, diagnostic));
@@ -246,7 +246,7 @@ impl Engine {
         };
         let mut state = goal.state(goal.inputs.clone());
         state.id = id.to_owned();
-        let event = show::step(op, &goal.urn, None, Some(&state));
+        let event = show::goal_step(op, goal, None, Some(&state));
         self.begin_step(&event, &state)?;
         let read = self
             .read_back(

@@ -5,4 +5,5 @@ mod crash;
 mod lifecycle;
 mod program;
 mod random;
+mod speed;
 mod world;

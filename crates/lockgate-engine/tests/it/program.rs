@@ -199,7 +199,7 @@ async fn submit(
     options.replace_with = res.replace_with.iter().map(urn).collect();
     if let Some(provider) = &res.provider {
         let id = match done[provider].id.as_str() {
-            "" => "04da6b54-80e4-46f7-96ec-b56ff0331ba9",
+            "" => lockgate_engine::UNKNOWN_ID,
             id => id,
         };
         options.provider = Some(format!("{}::{id}", urn(provider)));
@@ -275,7 +275,7 @@ impl Stack {
             }
         }
         if self.journal_limit == usize::MAX {
-            assert_eq!(ran.outcome.snapshot, last);
+            assert_eq!(sorted(&ran.outcome.snapshot), sorted(&last));
         }
         self.snapshot = last;
         ran
@@ -397,6 +397,13 @@ impl Ran {
         );
         self
     }
+}
+
+/// Entries in an order that does not depend on which independent step ended first.
+fn sorted(snapshot: &Snapshot) -> Vec<&lockgate_model::ResourceState> {
+    let mut entries: Vec<_> = snapshot.resources.iter().map(|state| &**state).collect();
+    entries.sort_by_key(|state| (state.urn.clone(), state.id.clone()));
+    entries
 }
 
 pub(crate) fn urn(type_token: &str, name: &str) -> Urn {

@@ -221,4 +221,16 @@ proptest! {
             .expect("a runtime without drivers");
         runtime.block_on(play(rounds, last));
     }
+
+    #[test]
+    fn any_history_ends_well_on_several_threads(
+        rounds in proptest::collection::vec(round(), 1..3),
+        last in any_program(),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(3)
+            .build()
+            .expect("a runtime without drivers");
+        runtime.block_on(play(rounds, last));
+    }
 }
