@@ -2,6 +2,7 @@
 //! `.bak`, `journal-<run>`, `lock`, `lease` and `history/`, beside `<root>/meta`.
 
 mod maintenance;
+mod url;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::snapshot::{
 };
 
 pub use maintenance::{ForeignUrns, Repair};
+pub use url::parse_backend_url;
 
 /// The layout of folders written and the newest one read.
 const LAYOUT: u64 = 1;

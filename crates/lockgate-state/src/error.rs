@@ -23,10 +23,10 @@ pub enum StateError {
         #[source]
         source: std::io::Error,
     },
-    /// A name that no stack can have.
+    /// A name that nothing of its kind can have.
     #[error("`{name}` cannot name a {what}: {why}")]
     Name {
-        /// `project` or `stack`.
+        /// `project`, `stack` or `backend`.
         what: &'static str,
         /// The name.
         name: String,
@@ -123,10 +123,7 @@ impl StateError {
     fn code_and_hint(&self) -> (Code, Option<String>) {
         match self {
             Self::Io { .. } => (state::STATE_IO, None),
-            Self::Name { .. } => (
-                state::STACK_NAME,
-                Some("use letters, digits, `_`, `.` and `-`".to_owned()),
-            ),
+            Self::Name { what, .. } => (state::STACK_NAME, Some(name_hint(what).to_owned())),
             Self::NoStack(stack) => (
                 state::NO_STACK,
                 Some(format!("run `lockgate stack init {}`", stack.stack())),
@@ -158,5 +155,12 @@ impl StateError {
             Self::Deployment(error) => error.code_and_hint(),
             Self::Secrets(error) => (state::SECRETS, error.hint()),
         }
+    }
+}
+
+fn name_hint(what: &str) -> &'static str {
+    match what {
+        "backend" => "use `file://` and a folder, for example `file://~/stacks`",
+        _ => "use letters, digits, `_`, `.` and `-`",
     }
 }

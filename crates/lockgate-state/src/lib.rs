@@ -22,12 +22,14 @@ pub mod name;
 pub mod secrets;
 mod snapshot;
 
-pub use backend::{Backend, Loaded, Recovery, RemoveMode, StackSummary};
-pub use deployment::{ExportedSecrets, decode_deployment, encode_deployment};
+pub use backend::{
+    Backend, ForeignUrns, Loaded, Recovery, RemoveMode, Repair, StackSummary, parse_backend_url,
+};
+pub use deployment::{Decoded, ExportedSecrets, decode_deployment, encode_deployment};
 pub use error::StateError;
 pub use files::{FAULT_POINTS, FaultHook};
 pub use history::{ConfigEntry, HistoryEntry, HistoryPage, RunKind, RunResult};
-pub use journal::StackJournal;
+pub use journal::{Committed, StackJournal};
 pub use lease::{Holder, Lease};
 pub use name::StackName;
-pub use secrets::{Keyring, SecretsConfig, SecretsError, SecretsManager};
+pub use secrets::{Keyring, SecretsConfig, SecretsError, SecretsManager, StackFileSecrets};

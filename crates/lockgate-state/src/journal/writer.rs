@@ -119,7 +119,7 @@ impl Writer {
     }
 
     fn take(&mut self, entries: Vec<JournalEntry>, payloads: &[Vec<u8>]) {
-        if self.broken.is_some() {
+        if self.broken.is_some() || payloads.is_empty() {
             return;
         }
         if self.sequence == 0 {
@@ -156,7 +156,7 @@ impl Writer {
 
     /// Writes the buffer and waits for the disk, unless something failed before.
     fn flush(&mut self) {
-        if self.broken.is_some() {
+        if self.broken.is_some() || self.buffer.is_empty() {
             return;
         }
         let fence = self.fence.clone();

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use lockgate_diag::Secret;
 use lockgate_engine::{Durability, Journal};
 use lockgate_model::{Digest, StepOp, Timestamp};
-use lockgate_state::backend::ForeignUrns;
+use lockgate_state::deployment::DeploymentError;
 use lockgate_state::{
-    ConfigEntry, ExportedSecrets, HistoryEntry, RemoveMode, RunKind, RunResult, StackName,
-    StateError,
+    Backend, ConfigEntry, ExportedSecrets, ForeignUrns, HistoryEntry, Keyring, RemoveMode, RunKind,
+    RunResult, SecretsError, StackName, StateError,
 };
 
-use crate::support::{World, added, block_on, open_backend, thing};
+use crate::support::{TestRng, World, added, block_on, open_backend, thing};
 
 fn run_with(world: &World, names: &[&str]) {
     let lease = world.backend.acquire(&world.stack, "up").unwrap();
@@ -213,4 +214,54 @@ fn a_stack_can_change_its_manager_and_keys_kept_as_text_follow() {
             .unwrap()
             .contains(r#""plaintext":"\"canary\"""#)
     );
+}
+
+#[test]
+fn a_stack_with_a_passphrase_needs_it_only_for_secrets_and_names_a_wrong_one() {
+    let world = World::new();
+    let open = |passphrase: Option<&str>| {
+        let passphrase = passphrase.map(|text| Secret::new(text.to_owned()));
+        let keyring = Keyring::new(world.folder.path(), passphrase, TestRng::new());
+        let clock = std::sync::Arc::clone(&world.clock);
+        Backend::open(world.folder.path(), std::sync::Arc::new(keyring), clock).unwrap()
+    };
+    let name = StackName::new("shop", "passphrase").unwrap();
+    let right = open(Some("right"));
+    let secrets = right.keyring().create_passphrase().unwrap();
+    right.create_stack(&name, &secrets).unwrap();
+    assert!(open(None).load(&name).is_ok(), "it holds no secret yet");
+
+    let lease = right.acquire(&name, "up").unwrap();
+    let (_, journal) = right.start_run(&lease).unwrap();
+    let entries = vec![added(0, thing("a", "canary"))];
+    block_on(journal.append(entries, Durability::Durable)).unwrap();
+    block_on(journal.commit()).unwrap();
+    assert!(matches!(
+        open(None).load(&name),
+        Err(StateError::Deployment(DeploymentError::Secrets(
+            SecretsError::NoPassphrase
+        )))
+    ));
+    let error = open(Some("wrong")).load(&name).unwrap_err();
+    let diagnostic = error.to_diagnostic();
+    assert!(diagnostic.message.contains("the passphrase is wrong"));
+    assert!(diagnostic.hints[0].contains("PASSPHRASE"));
+    assert!(open(Some("right")).load(&name).is_ok());
+}
+
+#[test]
+fn an_import_that_contradicts_itself_changes_nothing() {
+    let world = World::new();
+    run_with(&world, &["a"]);
+    let before = fs_err::read(world.path("snapshot.json")).unwrap();
+    let mut out = Vec::new();
+    let shown = ExportedSecrets::Shown;
+    world.backend.export(&world.stack, shown, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let twice = text.replace("\"resources\":[", "\"resources\":[{\"urn\":\"urn:pulumi:dev::shop::test:index:Thing::a\",\"custom\":true,\"type\":\"test:index:Thing\"},");
+    assert_ne!(twice, text);
+    let lease = world.backend.acquire(&world.stack, "import").unwrap();
+    let error = world.backend.import(&lease, &twice, ForeignUrns::Refuse);
+    assert!(error.unwrap_err().to_string().contains("two entries"));
+    assert_eq!(fs_err::read(world.path("snapshot.json")).unwrap(), before);
 }

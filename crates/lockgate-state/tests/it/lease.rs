@@ -184,3 +184,64 @@ fn hold_until_told(folder: &std::path::Path) {
         Err(other) => say(&other.to_string()),
     }
 }
+
+#[test]
+fn processes_that_race_never_hold_the_lease_together() {
+    const TEST: &str = "lease::processes_that_race_never_hold_the_lease_together";
+    const PROCESSES: usize = 6;
+    const TURNS: u32 = 20;
+    if let Some(folder) = child_folder() {
+        let backend = open_backend(&folder, &TestClock::new());
+        let stack = lockgate_state::StackName::new("shop", "dev").unwrap();
+        let counter = folder.join("counter");
+        let mut turns = 0;
+        while turns < TURNS {
+            match backend.acquire(&stack, "race") {
+                Ok(lease) => {
+                    // Read, then write: two holders at once would lose a count.
+                    let count: u32 = fs_err::read_to_string(&counter).unwrap().parse().unwrap();
+                    std::thread::yield_now();
+                    fs_err::write(&counter, (count + 1).to_string()).unwrap();
+                    lease.release().unwrap();
+                    turns += 1;
+                }
+                Err(StateError::Held { .. }) => std::thread::yield_now(),
+                Err(other) => panic!("{other}"),
+            }
+        }
+        return say("done");
+    }
+    let world = World::new();
+    let counter = world.folder.path().join("counter");
+    fs_err::write(&counter, "0").unwrap();
+    let start = |_| ChildProcess::start(TEST, world.folder.path(), &[]);
+    let mut children: Vec<_> = (0..PROCESSES).map(start).collect();
+    for child in &mut children {
+        assert_eq!(child.hear().as_deref(), Some("done"));
+    }
+    let count: u32 = fs_err::read_to_string(&counter).unwrap().parse().unwrap();
+    assert_eq!(count, PROCESSES as u32 * TURNS);
+    let lease = world.backend.acquire(&world.stack, "after").unwrap();
+    assert_eq!(lease.fencing(), u64::from(count) + 1);
+}
+
+#[test]
+fn a_damaged_lease_record_is_rebuilt_above_every_number_in_use() {
+    let world = World::new();
+    for _ in 0..3 {
+        let lease = world.backend.acquire(&world.stack, "up").unwrap();
+        lease.release().unwrap();
+    }
+    let old = world.backend.acquire(&world.stack, "old").unwrap();
+    let (_, journal) = world.backend.start_run(&old).unwrap();
+    block_on(journal.append(vec![added(0, thing("a", "s"))], Durability::Durable)).unwrap();
+    fs_err::write(world.path("lease"), b"").unwrap();
+    assert_eq!(world.backend.holder(&world.stack).unwrap(), None);
+    assert_eq!(world.backend.list_stacks(None).unwrap().len(), 1);
+    let new = world.backend.acquire(&world.stack, "new").unwrap();
+    assert!(new.fencing() > old.fencing());
+    let refused = block_on(journal.append(vec![added(1, thing("b", "s"))], Durability::Durable));
+    assert!(matches!(refused, Err(JournalError::LeaseLost)));
+    let (loaded, _journal) = world.backend.start_run(&new).unwrap();
+    assert_eq!(loaded.snapshot.resources.len(), 1);
+}

@@ -10,6 +10,19 @@ use crate::support::{World, added, block_on, thing};
 
 const CANARY: &str = "canary-7f3a9c";
 
+/// Everything below the folder is for its owner only.
+fn assert_private(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt;
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let mode = fs_err::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", path.display());
+        if path.is_dir() {
+            assert_private(&path);
+        }
+    }
+}
+
 fn files_with(folder: &Path, needle: &str, found: &mut Vec<String>, seen: &mut usize) {
     for entry in fs_err::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -53,8 +66,10 @@ fn no_file_holds_a_secret_at_any_moment() {
     let entries = vec![added(0, thing("visible-name-2", CANARY)), begin, outputs];
     block_on(journal.append(entries, Durability::Durable)).unwrap();
     assert_eq!(check(), 1, "the search finds what is not secret");
+    assert_private(world.folder.path());
     block_on(journal.commit()).unwrap();
     assert_eq!(check(), 1);
+    assert_private(world.folder.path());
 }
 
 #[test]
