@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: measures in one run, beside a peer or a floor.
 
+mod gateway;
 mod quickstart;
 
 use anyhow::{Context as _, Result, bail};
@@ -10,6 +11,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         .first()
         .context("which bench? `quickstart`, `gateway`")?;
     match name.as_str() {
+        "gateway" => gateway::run(&args[1..]),
         "quickstart" => quickstart::run(&args[1..]),
         other => bail!("no bench `{other}`; there are: quickstart, gateway"),
     }
