@@ -10,7 +10,7 @@ use std::sync::Arc;
 use lockgate_model::{Clock, Snapshot, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::deployment::check_integrity;
+use crate::deployment::{Locked, check_integrity};
 use crate::error::StateError;
 use crate::files::{
     Disk, FaultHook, META, SNAPSHOT, STACK_PUBLISH, STACK_REMOVE, read_optional, rename,
@@ -19,7 +19,7 @@ use crate::history::{self, HistoryEntry, HistoryPage};
 use crate::journal::{StackJournal, read_journal};
 use crate::lease::{self, Holder, Lease, LockMode, Process};
 use crate::name::{StackName, decode_folder, encode_folder};
-use crate::secrets::{Keyring, SecretsManager};
+use crate::secrets::{Keyring, SecretsError, SecretsManager};
 use crate::snapshot::{
     STATE_BYTES_MAX, StackFolder, Stored, commit_snapshot, decode_snapshot, encode_snapshot,
     read_snapshot,
@@ -291,6 +291,21 @@ impl Backend {
         })
     }
 
+    /// The state after the last whole run of a stack that another one refers to. Secrets that
+    /// cannot be opened are [`Unknown`](lockgate_model::Value::Unknown) inside their `Secret`,
+    /// and the reason is given: the other stack may have another passphrase.
+    pub fn load_referenced(
+        &self,
+        stack: &StackName,
+    ) -> Result<(Arc<Snapshot>, Option<SecretsError>), StateError> {
+        let folder = self.folder(stack);
+        let path = folder.snapshot();
+        // The file is replaced whole, so reading it needs no lock.
+        let bytes = read_snapshot(&path)?.ok_or_else(|| StateError::NoStack(stack.clone()))?;
+        let stored = decode_snapshot(&path, &bytes, &self.keyring, Locked::Unknown)?;
+        Ok((stored.snapshot, stored.locked))
+    }
+
     /// Loads the stack under its lease, folds what a dead run left into the snapshot, and opens
     /// the journal of a new run.
     pub fn start_run(&self, lease: &Lease) -> Result<(Loaded, StackJournal), StateError> {
@@ -334,7 +349,7 @@ impl Backend {
             path: path.clone(),
             what: "it is missing".to_owned(),
         })?;
-        let mut stored = decode_snapshot(&path, &bytes, &self.keyring)?;
+        let mut stored = decode_snapshot(&path, &bytes, &self.keyring, Locked::Refuse)?;
         drop(bytes);
         if stored.mark.serial < newest {
             return Err(StateError::Damaged {

@@ -18,7 +18,9 @@ use sha2::{Digest, Sha256};
 use crate::secrets::{Keyring, SecretsConfig, SecretsError, SecretsManager};
 
 pub(crate) use resource::{ResourceOut, decode_resource, find_pending_kind, pending_word};
-pub(crate) use value::{Decoder, Encoder, Failure, PropertiesOut, SecretsOut, decode_properties};
+pub(crate) use value::{
+    Decoder, Encoder, Failure, Locked, PropertiesOut, SecretsOut, decode_properties,
+};
 
 use resource::{EXTRA_FEATURES, Fields, write_extra};
 use value::{SIGNATURE, ValueOut, decode_value};
@@ -126,6 +128,8 @@ pub struct Decoded {
     pub snapshot: Snapshot,
     /// The manager that its secrets were encrypted with, if it names one Lockgate has.
     pub secrets: Option<SecretsManager>,
+    /// Why its secrets are unknown, when that was allowed.
+    pub(crate) locked: Option<SecretsError>,
 }
 
 /// Checks a snapshot; all faults at once.
@@ -161,6 +165,7 @@ fn encrypt_extra(
     let failure = Failure::default();
     let decoder = Decoder {
         secrets: from.ok_or("none"),
+        locked: Locked::Refuse,
         place: Default::default(),
         failure: &failure,
     };
@@ -184,6 +189,15 @@ fn encrypt_extra(
 
 /// Reads an export (`deployment`) or a state file (`checkpoint`) and checks it.
 pub fn decode_deployment(text: &str, keyring: &Keyring) -> Result<Decoded, DeploymentError> {
+    decode_with(text, keyring, Locked::Refuse)
+}
+
+/// As [`decode_deployment`]; `locked` says what becomes of secrets that cannot be opened.
+pub(crate) fn decode_with(
+    text: &str,
+    keyring: &Keyring,
+    locked: Locked,
+) -> Result<Decoded, DeploymentError> {
     let mut fields = Fields::parse("the deployment".to_owned(), text)?;
     let version: u64 = fields.or_default("version")?;
     if !(1..=VERSION_MAX).contains(&version) {
@@ -194,27 +208,37 @@ pub fn decode_deployment(text: &str, keyring: &Keyring) -> Result<Decoded, Deplo
         return Err(DeploymentError::Feature(feature.clone()));
     }
     if let Some(inner) = fields.raw("deployment") {
-        return decode_inner(inner, keyring);
+        return decode_inner(inner, keyring, locked);
     }
     let Some(checkpoint) = fields.raw("checkpoint") else {
         return Err(fields.error("it has neither `deployment` nor `checkpoint`"));
     };
     match Fields::parse("the checkpoint".to_owned(), checkpoint)?.raw("latest") {
-        Some(inner) => decode_inner(inner, keyring),
+        Some(inner) => decode_inner(inner, keyring, locked),
         None => Ok(Decoded {
             snapshot: Snapshot::default(),
             secrets: None,
+            locked: None,
         }),
     }
 }
 
-fn decode_inner(text: &str, keyring: &Keyring) -> Result<Decoded, DeploymentError> {
+fn decode_inner(text: &str, keyring: &Keyring, locked: Locked) -> Result<Decoded, DeploymentError> {
     let mut fields = Fields::parse("the deployment".to_owned(), text)?;
     let manifest = decode_manifest(&mut fields)?;
     let (manager, kind) = decode_secrets_provider(&mut fields, keyring)?;
     let failure = Failure::default();
+    // Tried once and not per secret, because a wrong passphrase costs its derivation each time.
+    let why_locked = match &manager {
+        Some(manager) if locked == Locked::Unknown && text.contains("\"ciphertext\"") => {
+            manager.unlock().err()
+        }
+        _ => None,
+    };
+    let usable = manager.as_ref().filter(|_| why_locked.is_none());
     let decoder = Decoder {
-        secrets: manager.as_ref().ok_or(kind.as_str()),
+        secrets: usable.ok_or(kind.as_str()),
+        locked,
         place: Default::default(),
         failure: &failure,
     };
@@ -237,6 +261,7 @@ fn decode_inner(text: &str, keyring: &Keyring) -> Result<Decoded, DeploymentErro
     Ok(Decoded {
         snapshot,
         secrets: manager,
+        locked: why_locked,
     })
 }
 
@@ -533,4 +558,4 @@ fn features_of(snapshot: &Snapshot) -> BTreeSet<&'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -12,12 +12,12 @@ use lockgate_model::{Clock, Snapshot};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::deployment::{ExportedSecrets, check_integrity, decode_deployment, encode_deployment};
+use crate::deployment::{ExportedSecrets, Locked, check_integrity, decode_with, encode_deployment};
 use crate::error::StateError;
 use crate::files::{Disk, JOURNAL_REMOVE, SNAPSHOT, TEMPORARY, read_optional, remove_if_exists};
 use crate::lease::{Fence, LeaseFiles};
 use crate::name::StackName;
-use crate::secrets::{Keyring, SecretsManager};
+use crate::secrets::{Keyring, SecretsError, SecretsManager};
 
 /// The format written and the newest one read.
 const FORMAT: u64 = 1;
@@ -115,6 +115,8 @@ pub(crate) struct Stored {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) secrets: SecretsManager,
     pub(crate) mark: Mark,
+    /// Why its secrets are unknown, when that was allowed.
+    pub(crate) locked: Option<SecretsError>,
 }
 
 /// Names one written snapshot.
@@ -144,6 +146,7 @@ pub(crate) fn decode_snapshot(
     path: &Path,
     bytes: &[u8],
     keyring: &Keyring,
+    locked: Locked,
 ) -> Result<Stored, StateError> {
     let damaged = |what: &str| StateError::Damaged {
         path: path.to_owned(),
@@ -176,9 +179,10 @@ pub(crate) fn decode_snapshot(
     }
     let envelope: Envelope<'_> =
         serde_json::from_slice(bytes).map_err(|_| damaged("it is no JSON"))?;
-    let decoded = decode_deployment(envelope.state.get(), keyring)?;
+    let decoded = decode_with(envelope.state.get(), keyring, locked)?;
     Ok(Stored {
         snapshot: Arc::new(decoded.snapshot),
+        locked: decoded.locked,
         secrets: decoded
             .secrets
             .ok_or_else(|| damaged("it names no secrets provider"))?,

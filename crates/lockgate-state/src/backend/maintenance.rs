@@ -7,7 +7,7 @@ use lockgate_model::Snapshot;
 
 use super::Backend;
 use crate::deployment::{
-    DeploymentError, ExportedSecrets, SecretsOut, decode_deployment, encode_deployment,
+    DeploymentError, ExportedSecrets, Locked, SecretsOut, decode_deployment, encode_deployment,
     with_extra_encrypted,
 };
 use crate::error::StateError;
@@ -114,7 +114,7 @@ impl Backend {
     fn read_stored(&self, folder: &StackFolder) -> Result<Stored, StateError> {
         let path = folder.snapshot();
         let bytes = read_snapshot(&path)?.unwrap_or_default();
-        decode_snapshot(&path, &bytes, &self.keyring)
+        decode_snapshot(&path, &bytes, &self.keyring, Locked::Refuse)
     }
 
     /// Makes a damaged stack loadable again from what can still be read: the snapshot or else
@@ -129,7 +129,7 @@ impl Backend {
                 report.used_backup = true;
                 let path = folder.backup();
                 let bytes = read_optional(&path, STATE_BYTES_MAX)?.unwrap_or_default();
-                let stored = decode_snapshot(&path, &bytes, &self.keyring)?;
+                let stored = decode_snapshot(&path, &bytes, &self.keyring, Locked::Refuse)?;
                 self.set_aside(lease, &folder.snapshot(), &mut report)?;
                 stored
             }

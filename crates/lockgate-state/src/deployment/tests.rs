@@ -23,13 +23,13 @@ impl Rng for CountingRng {
     }
 }
 
-struct Fixture {
+pub(crate) struct Fixture {
     _home: tempfile::TempDir,
     keyring: Keyring,
-    secrets: SecretsManager,
+    pub(crate) secrets: SecretsManager,
 }
 
-fn fixture() -> Fixture {
+pub(crate) fn fixture() -> Fixture {
     let home = tempfile::tempdir().unwrap();
     let keyring = Keyring::new(home.path(), None, Arc::new(CountingRng(Mutex::new(0))));
     let secrets = keyring.create_local().unwrap();
@@ -336,11 +336,11 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-fn any_properties() -> impl Strategy<Value = PropertyMap> {
+pub(crate) fn any_properties() -> impl Strategy<Value = PropertyMap> {
     proptest::collection::btree_map(text(), any_value(), 0..4)
 }
 
-fn any_state() -> impl Strategy<Value = ResourceState> {
+pub(crate) fn any_state() -> impl Strategy<Value = ResourceState> {
     (
         any_properties(),
         any_properties(),

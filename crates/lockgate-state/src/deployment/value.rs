@@ -76,10 +76,21 @@ impl<'a> Encoder<'a> {
     }
 }
 
-/// What reading a value needs beside the text. Without a manager a cell is an error.
+/// What becomes of a cell when there is no manager to open it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Locked {
+    /// It is an error.
+    Refuse,
+    /// It is a secret with an unknown value.
+    Unknown,
+}
+
+/// What reading a value needs beside the text.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoder<'a> {
+    /// The manager, or the name of the provider that Lockgate has no manager for.
     pub(crate) secrets: Result<&'a SecretsManager, &'a str>,
+    pub(crate) locked: Locked,
     pub(crate) place: Place<'a>,
     pub(crate) failure: &'a Failure,
 }
@@ -363,6 +374,9 @@ fn decode_special(
                 return Ok(inner.into_secret());
             }
             let cell = text("ciphertext")?.ok_or("a secret without `ciphertext`")?;
+            if decoder.secrets.is_err() && decoder.locked == Locked::Unknown {
+                return Ok(Value::Unknown.into_secret());
+            }
             decode_cell(&cell, decoder).map_err(|error| {
                 let words = error.to_string();
                 decoder.failure.replace(Some(error));

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::deployment::{
-    Decoder, DeploymentError, Encoder, Failure, PropertiesOut, ResourceOut, SecretsOut,
+    Decoder, DeploymentError, Encoder, Failure, Locked, PropertiesOut, ResourceOut, SecretsOut,
     decode_properties, decode_resource, find_pending_kind, pending_word,
 };
 use crate::secrets::SecretsManager;
@@ -92,6 +92,7 @@ pub(super) fn decode_entry(
     let failure = Failure::default();
     let decoder = Decoder {
         secrets: Ok(secrets),
+        locked: Locked::Refuse,
         place: Default::default(),
         failure: &failure,
     };
@@ -145,3 +146,6 @@ pub(super) fn decode_entry(
         Wire::Finished => JournalEntry::Finished,
     })
 }
+
+#[cfg(test)]
+mod tests;

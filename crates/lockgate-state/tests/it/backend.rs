@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use lockgate_diag::Secret;
 use lockgate_engine::{Durability, Journal};
-use lockgate_model::{Digest, StepOp, Timestamp};
+use lockgate_model::{Digest, StepOp, Timestamp, Value};
 use lockgate_state::deployment::DeploymentError;
 use lockgate_state::{
     Backend, ConfigEntry, ExportedSecrets, ForeignUrns, HistoryEntry, Keyring, RemoveMode, RunKind,
@@ -247,6 +247,18 @@ fn a_stack_with_a_passphrase_needs_it_only_for_secrets_and_names_a_wrong_one() {
     assert!(diagnostic.message.contains("the passphrase is wrong"));
     assert!(diagnostic.hints[0].contains("PASSPHRASE"));
     assert!(open(Some("right")).load(&name).is_ok());
+
+    let (snapshot, locked) = open(Some("wrong")).load_referenced(&name).unwrap();
+    assert!(matches!(locked, Some(SecretsError::WrongPassphrase)));
+    let outputs = &snapshot.resources[0].outputs;
+    assert_eq!(outputs["secret"], Value::Unknown.into_secret());
+    assert_eq!(outputs["plain"], Value::from("a"));
+    let (snapshot, locked) = open(Some("right")).load_referenced(&name).unwrap();
+    assert!(locked.is_none());
+    assert_eq!(
+        snapshot.resources[0].outputs["secret"].as_str(),
+        Some("canary")
+    );
 }
 
 #[test]
