@@ -148,8 +148,8 @@ async fn secrets_are_masked_in_output_and_error_and_make_outputs_secret() {
 #[tokio::test]
 async fn a_cancel_kills_the_whole_process_group() {
     let world = World::new("command").await;
-    // The child of the shell holds the pipe until it is killed itself.
-    let inputs = bag(r#"{"create": "sleep 600 & echo $! ; wait"}"#);
+    // The child outlives the polite signal, and its shell does not.
+    let inputs = bag(r#"{"create": "(trap '' TERM; exec sleep 600) & echo $!; wait"}"#);
     let checked = world.check(COMMAND, inputs).await.unwrap();
     let request = CreateRequest {
         inputs: checked,

@@ -21,16 +21,27 @@ async fn strings_hold_at_least_what_was_asked_of_each_class() {
         r#"{"length": 12, "minLower": 3, "minUpper": 3, "minNumeric": 3, "minSpecial": 3,
             "overrideSpecial": "_%"}"#,
     );
+    let mut starts = std::collections::BTreeSet::new();
     for _ in 0..50 {
         let created = world.create(STRING, inputs.clone(), false).await.unwrap();
         let result = created.outputs["result"].as_str().unwrap();
         assert_eq!(created.id, result);
+        starts.insert(result.chars().next().map(|c| {
+            let class = [
+                c.is_ascii_lowercase(),
+                c.is_ascii_uppercase(),
+                c.is_ascii_digit(),
+            ];
+            class.iter().position(|is| *is)
+        }));
         let count = |test: fn(&char) -> bool| result.chars().filter(test).count();
         assert_eq!(count(char::is_ascii_lowercase), 3, "{result}");
         assert_eq!(count(char::is_ascii_uppercase), 3, "{result}");
         assert_eq!(count(char::is_ascii_digit), 3, "{result}");
         assert_eq!(count(|c| "_%".contains(*c)), 3, "{result}");
     }
+    // The least ones of each class do not stand at the front.
+    assert_eq!(starts.len(), 4);
     let created = world
         .create(STRING, bag(r#"{"length": 5, "number": false}"#), false)
         .await;

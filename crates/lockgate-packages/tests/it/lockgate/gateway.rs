@@ -249,18 +249,16 @@ async fn an_api_key_is_secret_stays_through_updates_and_changes_by_rotation() {
 #[tokio::test]
 async fn a_repeated_create_of_an_api_key_leaves_one_key() {
     let world = World::new("lockgate").await;
-    let request = |inputs| CreateRequest {
-        inputs,
+    let request = |key: &str| CreateRequest {
+        inputs: bag(r#"{"consumer": "alice"}"#),
         timeout: None,
-        idempotency_key: "one".into(),
+        idempotency_key: key.into(),
     };
-    let inputs = bag(r#"{"consumer": "alice"}"#);
-    let first = world
-        .create_with(API_KEY, request(inputs.clone()))
-        .await
-        .unwrap();
-    let second = world.create_with(API_KEY, request(inputs)).await.unwrap();
+    let first = world.create_with(API_KEY, request("one")).await.unwrap();
+    let second = world.create_with(API_KEY, request("one")).await.unwrap();
     assert_eq!(first.id, second.id);
     assert_ne!(first.outputs["key"], second.outputs["key"]);
     assert_eq!(world.node.keys.lock().len(), 1);
+    let other = world.create_with(API_KEY, request("two")).await.unwrap();
+    assert_ne!(other.id, first.id);
 }
