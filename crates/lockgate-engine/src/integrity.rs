@@ -122,3 +122,6 @@ pub fn check(snapshot: &Snapshot) -> Result<(), Vec<IntegrityError>> {
         Err(errors)
     }
 }
+
+#[cfg(test)]
+mod tests;

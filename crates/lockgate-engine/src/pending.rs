@@ -106,14 +106,16 @@ impl Engine {
                 PendingKind::Deleting => "delete",
                 PendingKind::Reading => continue,
             };
-            let diagnostic = Diagnostic::warning(
+            let mut diagnostic = Diagnostic::warning(
                 codes::program::PENDING_OPERATION,
                 format!(
                     "an earlier run ended while it tried to {what} `{}`",
                     operation.resource.urn_str()
                 ),
-            )
-            .hint("run `lockgate up` to finish it");
+            );
+            if self.is_preview() {
+                diagnostic = diagnostic.hint("run `lockgate up` to finish it");
+            }
             self.emit(EngineEvent::Diagnostic(Box::new(diagnostic)));
         }
         let clear = self.options.clear_pending_creates;

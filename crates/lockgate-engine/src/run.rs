@@ -140,8 +140,6 @@ pub struct RunOutcome {
 /// Runs an operation to its end. Never returns early: whatever fails is reported as an event and
 /// shows in the summary. Not cancel safe; use [`Interrupts`].
 pub async fn run(request: RunRequest) -> RunOutcome {
-    let RunRequest { source, .. } = &request;
-    let has_source = source.is_some();
     let (engine, source) = Engine::new(request);
     engine.emit(EngineEvent::Prelude {
         config: engine.options.stack_config.clone(),
@@ -170,14 +168,7 @@ pub async fn run(request: RunRequest) -> RunOutcome {
             if engine.options.refresh {
                 engine.refresh().await;
             }
-            if has_source {
-                run_program(&engine, source).await;
-            } else {
-                engine.report(Diagnostic::error(
-                    codes::program::ENGINE_BUG,
-                    "an update was started without a program",
-                ));
-            }
+            run_program(&engine, source).await;
         }
     }
     conclude(&engine).await
@@ -187,7 +178,11 @@ pub async fn run(request: RunRequest) -> RunOutcome {
 const SHOWN_MAX: usize = 10;
 
 async fn run_program(engine: &Arc<Engine>, source: Option<Box<dyn Source>>) {
-    let Some(mut source) = source else { return };
+    let Some(mut source) = source else {
+        let message = "an update was started without a program";
+        engine.report(Diagnostic::error(codes::program::ENGINE_BUG, message));
+        return;
+    };
     let stack = Registration {
         type_token: lockgate_model::urn::STACK_TYPE.to_owned(),
         name: format!("{}-{}", engine.project, engine.stack),

@@ -284,3 +284,6 @@ fn in_order(resources: Vec<Arc<ResourceState>>) -> Vec<Arc<ResourceState>> {
     }
     order
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,8 @@ mod existing;
 mod failures;
 mod guards;
 mod identity;
+mod interrupts;
+mod invoke;
 mod options;
 mod order;
 mod replace;

@@ -283,6 +283,15 @@ impl Stack {
 
     /// Runs without taking the result over.
     pub(crate) async fn start(&self, operation: Operation, program: Option<Program>) -> Ran {
+        let source = program.map(|program| Box::new(program) as Box<dyn Source>);
+        self.start_source(operation, source).await
+    }
+
+    pub(crate) async fn start_source(
+        &self,
+        operation: Operation,
+        source: Option<Box<dyn Source>>,
+    ) -> Ran {
         let journal = Arc::new(MemoryJournal {
             entries: Mutex::default(),
             limit: self.journal_limit,
@@ -294,7 +303,7 @@ impl Stack {
             project: "shop".to_owned(),
             stack: "dev".to_owned(),
             base: self.snapshot.clone(),
-            source: program.map(|program| Box::new(program) as Box<dyn Source>),
+            source,
             providers: Arc::new(self.world.clone()),
             journal: (operation != Operation::Preview)
                 .then(|| Arc::clone(&journal) as Arc<dyn lockgate_engine::Journal>),

@@ -16,6 +16,7 @@ use lockgate_engine::{Durability, EngineEvent, EventSink, Journal, JournalError,
 use lockgate_model::schema::PackageSchema;
 use lockgate_model::{Clock, JournalEntry, PropertyMap, Rng, Timestamp, Value};
 use parking_lot::Mutex;
+use tokio_util::sync::CancellationToken;
 
 /// What a scripted call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +50,8 @@ pub(crate) struct Inner {
     pub(crate) create_keys: Vec<String>,
     /// By `verb name`; used once.
     pub(crate) script: BTreeMap<String, Failure>,
+    /// Cancelled by this call.
+    pub(crate) trap: Option<(String, CancellationToken)>,
     /// Configured provider settings, in order.
     pub(crate) configured: Vec<PropertyMap>,
     /// Calls under way, and the most there ever were.
@@ -105,6 +108,9 @@ impl World {
         let mut inner = self.0.lock();
         if matches!(verb, "create" | "update" | "delete" | "read") && !ctx.preview {
             inner.calls.push(call.clone());
+        }
+        if let Some((_, token)) = inner.trap.as_ref().filter(|(name, _)| *name == call) {
+            token.cancel();
         }
         inner.script.remove(&call)
     }
@@ -294,7 +300,13 @@ impl Provider for World {
         args: PropertyMap,
     ) -> Result<Result<PropertyMap, Vec<CheckFailure>>, ProviderError> {
         self.0.lock().calls.push(format!("invoke {function}"));
-        Ok(Ok(args))
+        match args.get("bad") {
+            Some(_) => Ok(Err(vec![CheckFailure {
+                property: "bad".to_owned(),
+                reason: "must not be given".to_owned(),
+            }])),
+            None => Ok(Ok(args)),
+        }
     }
 }
 

@@ -1,6 +1,5 @@
 //! Create, same, update, delete; what a preview does not do.
 
-use lockgate_engine::Operation;
 use lockgate_engine::event::RunResult;
 use lockgate_model::JournalEntry;
 
@@ -143,15 +142,4 @@ async fn default_providers_are_part_of_the_state_and_not_of_the_display() {
     let ran = stack.up(wanted).await.good();
     assert_eq!(ran.calls, [""; 0], "new settings replace no resource");
     assert_eq!(stack.entry("default").id, id);
-}
-
-#[tokio::test]
-async fn an_interrupt_starts_no_new_step() {
-    let mut stack = Stack::default();
-    stack.interrupts.stop.cancel();
-    let ran = stack
-        .run(Operation::Up, Some(program(vec![res("a")])))
-        .await;
-    assert_eq!(ran.result(), RunResult::Canceled);
-    assert_eq!(ran.calls, [""; 0]);
 }
