@@ -388,14 +388,24 @@ impl Engine {
         self.state.lock().live.get(urn).cloned()
     }
 
-    pub(crate) fn take_results(&self) -> (Plan, BTreeMap<&'static str, u64>, PropertyMap) {
+    /// What was decided, and how many steps of each kind were done.
+    pub(crate) fn take_results(&self) -> (Plan, BTreeMap<&'static str, u64>) {
         let mut state = self.state.lock();
-        let root = self.stack_urn();
-        let outputs = match state.live.get(&root) {
-            Some(live) => live.state.outputs.clone(),
-            None => PropertyMap::new(),
-        };
         let plan = std::mem::take(&mut state.plan);
-        (plan, std::mem::take(&mut state.changes), outputs)
+        (plan, std::mem::take(&mut state.changes))
+    }
+
+    /// The outputs of the stack: as this run has them, else as `snapshot` does.
+    pub(crate) fn outputs(&self, snapshot: &Snapshot) -> PropertyMap {
+        let root = self.stack_urn();
+        if let Some(live) = self.find_live(&root) {
+            return live.state.outputs.clone();
+        }
+        let entries = snapshot.resources.iter();
+        let mut roots = entries.filter(|entry| entry.urn.as_ref() == Some(&root));
+        roots
+            .next()
+            .map(|root| root.outputs.clone())
+            .unwrap_or_default()
     }
 }

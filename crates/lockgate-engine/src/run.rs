@@ -249,7 +249,8 @@ async fn conclude(engine: &Arc<Engine>) -> RunOutcome {
         }
         engine.report(diagnostic);
     }
-    let (plan, changes, outputs) = engine.take_results();
+    let (plan, changes) = engine.take_results();
+    let outputs = engine.outputs(&snapshot);
     let result = if engine.interrupts.stop.is_cancelled() || engine.interrupts.abort.is_cancelled()
     {
         RunResult::Canceled

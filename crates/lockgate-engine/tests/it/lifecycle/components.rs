@@ -1,5 +1,6 @@
 //! Components, their outputs, and the outputs of the stack.
 
+use lockgate_engine::Operation;
 use lockgate_engine::event::RunResult;
 use lockgate_model::{PropertyMap, Value};
 
@@ -87,4 +88,10 @@ async fn stack_outputs_are_taken_whole_when_the_run_goes_well() {
         stack.entry("shop-dev").outputs,
         map(&[("x", 2.0), ("z", 3.0)])
     );
+
+    let ran = stack.run(Operation::Refresh, None).await.good();
+    let wanted = map(&[("x", 2.0), ("z", 3.0)]);
+    assert_eq!(ran.outcome.outputs, wanted);
+    let ran = stack.destroy().await.good();
+    assert!(ran.outcome.outputs.is_empty());
 }

@@ -1,5 +1,6 @@
 //! Failing providers: refusals, partial results, lost answers, and the run after.
 
+use lockgate_engine::Operation;
 use lockgate_engine::event::RunResult;
 use lockgate_model::resource::PendingKind;
 
@@ -172,4 +173,47 @@ async fn one_failed_delete_keeps_what_it_depends_on() {
     assert_eq!(stack.world.names(), ["a", "b"]);
     stack.destroy().await.good();
     assert!(stack.world.names().is_empty());
+}
+
+#[tokio::test]
+async fn a_refused_repeat_does_not_prove_that_nothing_was_made() {
+    let mut stack = Stack::default();
+    stack.world.fail("create a", Failure::LostAfter);
+    stack.up(program(vec![res("a")])).await;
+    stack.world.fail("create a", Failure::Refuse);
+    let ran = stack.up(program(vec![])).await;
+    assert_eq!(ran.errors(), ["LG0245"]);
+    assert_eq!(stack.snapshot.pending.len(), 1);
+    assert_eq!(stack.world.names(), ["a"]);
+    let ran = stack.up(program(vec![])).await.good();
+    assert_eq!(ran.calls, ["create a", "delete a"]);
+    assert!(stack.world.names().is_empty());
+    assert!(stack.snapshot.pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_program_may_mend_a_create_that_is_refused_when_repeated() {
+    for failure in [Failure::LostBefore, Failure::LostAfter] {
+        let mut stack = Stack::default();
+        stack.world.fail("create a", failure);
+        stack.up(program(vec![res("a").set("x", 1.0)])).await;
+        stack.world.fail("create a", Failure::Refuse);
+        let ran = stack.up(program(vec![res("a").set("x", 1.0)])).await.good();
+        assert_eq!(ran.calls, ["create a", "create a"]);
+        assert_eq!(stack.world.names(), ["a"]);
+        assert!(stack.snapshot.pending.is_empty());
+        let keys = stack.world.0.lock().create_keys.clone();
+        assert!(keys.windows(2).all(|pair| pair[0] == pair[1]), "{keys:?}");
+    }
+}
+
+#[tokio::test]
+async fn pending_creates_can_be_forgotten() {
+    let mut stack = Stack::default();
+    stack.world.fail("create a", Failure::LostBefore);
+    stack.up(program(vec![res("a")])).await;
+    stack.options.clear_pending_creates = true;
+    let ran = stack.run(Operation::Refresh, None).await.good();
+    assert_eq!(ran.calls, [""; 0]);
+    assert!(stack.snapshot.pending.is_empty());
 }
