@@ -112,8 +112,7 @@ pub async fn serve(listener: Listener, api: Api, stop: CancellationToken) {
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                let error = &error as &dyn std::error::Error;
-                tracing::warn!(error, "the API could not accept a connection");
+                tracing::warn!(%error, "the API could not accept a connection");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
                 continue;
             }

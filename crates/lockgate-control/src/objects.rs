@@ -1,5 +1,7 @@
 //! Use cases of routes, consumers and API keys.
 
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockgate_diag::{Diagnostic, Secret, codes};
@@ -43,9 +45,12 @@ impl Shared {
         mut route: RouteSpec,
     ) -> Result<RouteStatus, ControlError> {
         check_route(&route).map_err(ControlError::Invalid)?;
+        let mut resolved = BTreeMap::new();
         for backend in &mut route.backends {
             if ServiceId::from_endpoint(&backend.upstream).is_none() {
-                backend.upstream = self.resolve_backend(&backend.upstream).await?;
+                let (name, addresses) = resolve_backend(&backend.upstream).await?;
+                resolved.insert(name.clone(), addresses);
+                backend.upstream = name;
             }
         }
         let status = RouteStatus {
@@ -62,23 +67,13 @@ impl Shared {
             &Change::PutRoute(Box::new(route.clone())),
             |state| check_route_references(route, state),
             ControlError::NotFound,
-            |state| swap_entry(&mut state.routes, &route.name, &mut slot),
+            |state| {
+                swap_entry(&mut state.routes, &route.name, &mut slot);
+                state.addresses.append(&mut resolved);
+            },
         )
         .await?;
         Ok(status)
-    }
-
-    /// Resolves a backend URL, keeps its addresses and returns the name of its upstream.
-    async fn resolve_backend(&self, url: &str) -> Result<String, ControlError> {
-        let origin = Origin::parse(url).map_err(ControlError::Invalid)?;
-        let addresses = origin.resolve().await.map_err(|cause| {
-            let message = format!("the backend `{url}` has no address");
-            let diagnostic = Diagnostic::error(codes::store::UNRESOLVED_HOST, message);
-            ControlError::NotFound(Box::new(diagnostic.cause(cause)))
-        })?;
-        let name = origin.name();
-        self.state.lock().addresses.insert(name.clone(), addresses);
-        Ok(name)
     }
 
     pub(crate) async fn remove_route(
@@ -207,22 +202,18 @@ impl Shared {
     /// Asks the resolver again for every URL that routes name and forgets the others. A name that
     /// stopped resolving keeps its last addresses: a resolver outage must not become ours.
     pub(crate) async fn refresh_addresses(&self) {
-        let names: std::collections::BTreeSet<String> = {
-            let state = self.state.lock();
-            let backends = state.routes.values().flat_map(|route| &route.backends);
-            let urls = backends.filter(|b| ServiceId::from_endpoint(&b.upstream).is_none());
-            urls.map(|backend| backend.upstream.clone()).collect()
-        };
+        let names = self.state.lock().url_upstreams();
         let lookups = names.iter().map(|name| async move {
             match Origin::parse(name) {
                 Ok(origin) => (name, origin.resolve().await),
                 Err(diagnostic) => (name, Err(diagnostic.message)),
             }
         });
-        for (name, found) in futures_util::future::join_all(lookups).await {
+        let found = futures_util::future::join_all(lookups).await;
+        let mut state = self.state.lock();
+        for (name, found) in found {
             match found {
                 Ok(addresses) => {
-                    let mut state = self.state.lock();
                     state.addresses.insert(name.clone(), addresses);
                 }
                 Err(cause) => {
@@ -230,8 +221,20 @@ impl Shared {
                 }
             }
         }
-        self.publish();
+        let named = state.url_upstreams();
+        state.addresses.retain(|name, _| named.contains(name));
     }
+}
+
+/// The name of a backend URL's upstream, and the addresses it has now.
+async fn resolve_backend(url: &str) -> Result<(String, Vec<SocketAddr>), ControlError> {
+    let origin = Origin::parse(url).map_err(ControlError::Invalid)?;
+    let addresses = origin.resolve().await.map_err(|cause| {
+        let message = format!("the backend `{url}` has no address");
+        let diagnostic = Diagnostic::error(codes::store::UNRESOLVED_HOST, message);
+        ControlError::NotFound(Box::new(diagnostic.cause(cause)))
+    })?;
+    Ok((origin.name(), addresses))
 }
 
 fn route_url(gateway_url: &str, route: &RouteSpec) -> String {

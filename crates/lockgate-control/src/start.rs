@@ -9,7 +9,6 @@ use lockgate_model::ServiceId;
 use lockgate_service::{Adopted, AdoptedState, Instance, ServiceError};
 use lockgate_store::{StoreError, StoredService};
 use parking_lot::Mutex;
-use tokio::time::MissedTickBehavior;
 
 use crate::state::{State, Version};
 use crate::tasks::Tasks;
@@ -81,6 +80,7 @@ pub(crate) async fn start(settings: ControlSettings) -> Result<Arc<Shared>, Star
         turn: tokio::sync::Mutex::new(()),
         slots: Mutex::default(),
     });
+    shared.refresh_addresses().await;
     shared.publish_first(first);
     let running: Vec<Arc<Version>> = shared.state.lock().services.values().cloned().collect();
     for version in &running {
@@ -170,11 +170,10 @@ impl Shared {
 
     async fn upkeep(&self, first: u64) {
         let mut end = first + u64::from(VERSION_BLOCK);
-        let mut ticks = tokio::time::interval(UPKEEP_INTERVAL);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            ticks.tick().await;
+            tokio::time::sleep(UPKEEP_INTERVAL).await;
             self.refresh_addresses().await;
+            self.publish();
             let used = self.state.lock().spec.version;
             if end.saturating_sub(used) < u64::from(VERSION_BLOCK) / 2 {
                 match self.store.reserve_spec_versions(VERSION_BLOCK).await {

@@ -124,6 +124,14 @@ impl State {
         }
     }
 
+    /// Names of the upstreams that are URLs.
+    pub(crate) fn url_upstreams(&self) -> BTreeSet<String> {
+        let backends = self.routes.values().flat_map(|route| &route.backends);
+        let names = backends.map(|backend| &backend.upstream);
+        let urls = names.filter(|name| ServiceId::from_endpoint(name).is_none());
+        urls.cloned().collect()
+    }
+
     fn endpoints(&self, upstream: &str) -> Vec<EndpointSpec> {
         if let Some(id) = ServiceId::from_endpoint(upstream) {
             let version = self.services.get(&id);
