@@ -1,6 +1,7 @@
 //! Deployments of other tools, all keys, and random round trips.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use lockgate_model::resource::{CustomTimeouts, PendingKind};
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource, ResourceReference};
@@ -28,6 +29,9 @@ pub(crate) struct Fixture {
     keyring: Keyring,
     pub(crate) secrets: SecretsManager,
 }
+
+/// Shared by random cases: a key file per case would cost two fsyncs.
+pub(crate) static FIXTURE: LazyLock<Fixture> = LazyLock::new(fixture);
 
 pub(crate) fn fixture() -> Fixture {
     let home = tempfile::tempdir().unwrap();
@@ -381,7 +385,7 @@ proptest! {
 
     #[test]
     fn random_states_survive_a_round_trip(state in any_state()) {
-        let fixture = fixture();
+        let fixture = &*FIXTURE;
         let snapshot = Snapshot {
             resources: vec![Arc::new(state.clone())],
             pending: vec![PendingOperation {

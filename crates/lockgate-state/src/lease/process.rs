@@ -22,7 +22,7 @@ impl Process {
         let pid = std::process::id();
         Self {
             pid,
-            start: find_start(pid),
+            start: read_stat(pid).map(|(_, start)| start),
             machine: find_machine(),
             host: rustix::system::uname()
                 .nodename()
@@ -46,23 +46,34 @@ impl Process {
     pub(super) fn knows_dead(&self, holder: &Holder) -> bool {
         self.machine.is_some()
             && self.machine == holder.machine
-            && holder.start.is_some()
-            && find_start(holder.pid) != holder.start
+            && holder.start.is_some_and(|start| is_gone(holder.pid, start))
     }
 }
 
-/// When a process started, in clock ticks since boot; `None` when it is gone, is a zombie, or
-/// the system has no `/proc`.
-fn find_start(pid: u32) -> Option<u64> {
+/// Whether the process that started then is certainly over: no such process, another one under
+/// its id, or a zombie.
+fn is_gone(pid: u32, start: u64) -> bool {
+    match read_stat(pid) {
+        Some((status, now)) => matches!(status, 'Z' | 'X') || now != start,
+        // `/proc` may hide the processes of other users; a signal tells hidden and gone apart.
+        None => i32::try_from(pid)
+            .ok()
+            .and_then(rustix::process::Pid::from_raw)
+            .is_some_and(|pid| {
+                rustix::process::test_kill_process(pid) == Err(rustix::io::Errno::SRCH)
+            }),
+    }
+}
+
+/// Status letter and start time, in clock ticks since boot; `None` when the process is gone or
+/// hidden, or the system has no `/proc`.
+fn read_stat(pid: u32) -> Option<(char, u64)> {
     let stat = fs_err::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The second field is the command name and may hold anything, so count from its end.
     let mut fields = stat.rsplit_once(") ")?.1.split(' ');
-    let status = fields.next()?;
-    if matches!(status, "Z" | "X") {
-        return None;
-    }
+    let status = fields.next()?.chars().next()?;
     // Status is field 3 of proc(5), the start time field 22.
-    fields.nth(18)?.parse().ok()
+    Some((status, fields.nth(18)?.parse().ok()?))
 }
 
 /// Process ids mean something within one boot and one pid namespace only.
@@ -70,4 +81,33 @@ fn find_machine() -> Option<String> {
     let boot = fs_err::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
     let namespace = fs_err::read_link(Path::new("/proc/self/ns/pid")).ok()?;
     Some(format!("{} {}", boot.trim(), namespace.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reused_id_and_another_machine_are_told_apart() {
+        let this = Process::current();
+        let holder = this.holder("test", Timestamp::default());
+        assert!(!this.knows_dead(&holder), "it runs this test");
+        let reused = Holder {
+            start: holder.start.map(|start| start + 1),
+            ..holder.clone()
+        };
+        assert!(this.knows_dead(&reused));
+        let elsewhere = Holder {
+            machine: Some("another boot".to_owned()),
+            ..reused.clone()
+        };
+        assert!(!this.knows_dead(&elsewhere), "only its expiry frees it");
+        let unknown = Holder {
+            start: None,
+            ..reused
+        };
+        assert!(!this.knows_dead(&unknown));
+        let free = (1..).map(|n| u32::MAX / 2 - n).find(|pid| is_gone(*pid, 0));
+        assert!(free.is_some());
+    }
 }

@@ -5,7 +5,7 @@ use lockgate_model::{ResourceState, Value};
 use proptest::prelude::*;
 
 use super::*;
-use crate::deployment::tests::{any_properties, any_state, fixture};
+use crate::deployment::tests::{FIXTURE, any_properties, any_state, fixture};
 
 fn any_entry() -> impl Strategy<Value = JournalEntry> {
     let id = any::<u64>().prop_map(EntryId);
@@ -46,7 +46,7 @@ proptest! {
 
     #[test]
     fn random_entries_survive_a_round_trip(entry in any_entry()) {
-        let fixture = fixture();
+        let fixture = &*FIXTURE;
         let bytes = encode_entry(&entry, &fixture.secrets).unwrap();
         let again = decode_entry("here", &bytes, &fixture.secrets).unwrap();
         prop_assert_eq!(again, entry);
