@@ -1,0 +1,105 @@
+//! Layers: packing entries into a compressed archive of the store, and opening one again.
+
+use std::io::{self, BufReader, BufWriter, Read, Write};
+
+use flate2::Compression;
+use flate2::read::MultiGzDecoder;
+use flate2::write::GzEncoder;
+use lockgate_model::Digest;
+use sha2::{Digest as _, Sha256};
+
+use crate::oci::{self, Descriptor};
+use crate::store::{BlobWriter, Store, StoreError, descriptor};
+use crate::tar::{Header, TarWriter};
+
+/// Number of everything that decides the bytes of a layer: order, header fields, compressor and
+/// level. A new way of packing gets a new number; this one never changes.
+pub const LAYER_FORMAT: u32 = 1;
+
+/// Level 1 packs 100,000 files in two thirds of the time of level 6 for 1.7 times the bytes
+/// (images.md §3.2); pushing is rarer than building.
+const GZIP_LEVEL: u32 = 1;
+
+/// A finished layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// The compressed blob.
+    pub descriptor: Descriptor,
+    /// Digest of the archive before compression.
+    pub diff_id: Digest,
+}
+
+/// Streams one layer into the store; memory does not depend on its size.
+pub(crate) struct LayerWriter {
+    tar: TarWriter<DiffWriter>,
+}
+
+struct DiffWriter {
+    diff: Sha256,
+    gzip: GzEncoder<BufWriter<BlobWriter>>,
+}
+
+impl Write for DiffWriter {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.gzip.write_all(buffer)?;
+        self.diff.update(buffer);
+        Ok(buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.gzip.flush()
+    }
+}
+
+impl LayerWriter {
+    pub(crate) fn new(store: &Store) -> Result<Self, StoreError> {
+        let out = BufWriter::with_capacity(256 * 1024, store.writer()?);
+        Ok(Self {
+            tar: TarWriter::new(DiffWriter {
+                diff: Sha256::new(),
+                // The header carries no time and no name.
+                gzip: GzEncoder::new(out, Compression::new(GZIP_LEVEL)),
+            }),
+        })
+    }
+
+    /// Adds one member; `content` yields exactly the size in the header.
+    pub(crate) fn append(&mut self, header: &Header<'_>, content: &mut dyn Read) -> io::Result<()> {
+        self.tar.append(header, content)
+    }
+
+    /// Completes the blob.
+    pub(crate) fn finish(self) -> Result<Layer, StoreError> {
+        let inner = self.tar.finish()?;
+        let diff_id = Digest::from_bytes(inner.diff.finalize().into());
+        let blob = inner
+            .gzip
+            .finish()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .finish()?;
+        Ok(Layer {
+            descriptor: descriptor(blob, oci::LAYER_GZIP),
+            diff_id,
+        })
+    }
+}
+
+/// Opens a layer for reading its archive, decompressed. The blob's digest is checked when the
+/// reader reaches its end.
+pub(crate) fn open_layer(
+    store: &Store,
+    layer: &Descriptor,
+) -> Result<Box<dyn Read + Send>, StoreError> {
+    let mut input = BufReader::with_capacity(256 * 1024, store.reader(&layer.digest)?);
+    let magic = io::BufRead::fill_buf(&mut input)?;
+    match magic {
+        [0x1f, 0x8b, ..] => Ok(Box::new(BufReader::new(MultiGzDecoder::new(input)))),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(StoreError::NotAnImage {
+            digest: layer.digest,
+            reason: "its layers are compressed with zstd, which is not read yet; use a gzip image"
+                .to_owned(),
+        }),
+        _ => Ok(Box::new(input)),
+    }
+}

@@ -1,0 +1,5 @@
+//! Tests of the image crate through its public API, with real folders and real stores.
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
+mod build;
+mod support;

@@ -1,0 +1,141 @@
+//! A store, a builder and a context in one temporary folder.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_image::{
+    BuildError, BuildPlan, BuildRequest, Builder, Context, DockerfileSource, ImageRecord, OsArch,
+    Silent, Store, StoreOnly,
+};
+use lockgate_model::{Clock, Timestamp};
+
+/// A clock that stands still.
+pub(crate) struct Frozen;
+
+impl Clock for Frozen {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(1_795_892_403)
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+/// Everything a test of a build needs.
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) store: Store,
+    pub(crate) builder: Builder,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("store")).unwrap();
+        let builder = Builder::new(
+            store.clone(),
+            folder.path().join("cache"),
+            Arc::new(StoreOnly),
+            Arc::new(Frozen),
+        );
+        let bench = Self {
+            folder,
+            store,
+            builder,
+        };
+        fs_err::create_dir_all(bench.context()).unwrap();
+        bench
+    }
+
+    pub(crate) fn context(&self) -> PathBuf {
+        self.folder.path().join("context")
+    }
+
+    /// Writes a file of the context.
+    pub(crate) fn file(&self, path: &str, text: impl AsRef<[u8]>) -> PathBuf {
+        let full = self.context().join(path);
+        fs_err::create_dir_all(full.parent().unwrap()).unwrap();
+        fs_err::write(&full, text).unwrap();
+        full
+    }
+
+    pub(crate) fn request(&self, dockerfile: &str) -> BuildRequest {
+        BuildRequest {
+            dockerfile: DockerfileSource::Inline {
+                name: "Dockerfile".to_owned(),
+                text: dockerfile.to_owned(),
+            },
+            ..BuildRequest::new(
+                "app",
+                Context::Folder(self.context()),
+                OsArch::linux("amd64"),
+            )
+        }
+    }
+
+    pub(crate) async fn plan(&self, dockerfile: &str) -> Result<BuildPlan, BuildError> {
+        self.builder.plan(&self.request(dockerfile)).await
+    }
+
+    pub(crate) async fn build(&self, dockerfile: &str) -> Result<ImageRecord, BuildError> {
+        let plan = self.plan(dockerfile).await?;
+        self.builder.build(&plan, &Silent).await
+    }
+
+    /// Unpacks and lists: path → kind, mode and content.
+    pub(crate) fn tree(&self, record: &ImageRecord) -> BTreeMap<String, String> {
+        let dest = tempfile::tempdir_in(self.folder.path()).unwrap();
+        let root = dest.path().join("root");
+        lockgate_image::unpack(
+            &self.store,
+            &record.digest,
+            &root,
+            lockgate_image::Owners::Caller,
+        )
+        .unwrap();
+        let mut tree = BTreeMap::new();
+        list(&root, &root, &mut tree);
+        tree
+    }
+}
+
+fn list(root: &Path, folder: &Path, out: &mut BTreeMap<String, String>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    for entry in fs_err::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path
+            .strip_prefix(root)
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        let metadata = path.symlink_metadata().unwrap();
+        let mode = metadata.permissions().mode() & 0o7777;
+        if metadata.is_symlink() {
+            out.insert(
+                name,
+                format!("-> {}", fs_err::read_link(&path).unwrap().display()),
+            );
+        } else if metadata.is_dir() {
+            out.insert(name, format!("{mode:o}/"));
+            list(root, &path, out);
+        } else {
+            out.insert(
+                name,
+                format!(
+                    "{mode:o} {}",
+                    String::from_utf8_lossy(&fs_err::read(&path).unwrap())
+                ),
+            );
+        }
+    }
+}
+
+/// The listing in the form of a test's expectation.
+pub(crate) fn expect(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
+    rows.iter()
+        .map(|(path, what)| ((*path).to_owned(), (*what).to_owned()))
+        .collect()
+}
