@@ -18,6 +18,7 @@ codes! {
     NUMBER_PRECISION = "LG0215", "a number loses digits", "Numbers are 64-bit floats; write the value in quotes to keep every digit.";
     DEPRECATED = "LG0216", "deprecated form", "The form still works; the hint names the current one.";
     UNKNOWN_TYPE = "LG0217", "unknown resource type", "No package has a resource of this type.";
+    EVALUATION = "LG0218", "an expression has no value", "The expression at the marked place could not be evaluated; what depends on it was left out of the run.";
     BROKEN_STATE = "LG0240", "the state breaks its own rules", "An entry refers to something that is missing or comes later, or two live entries share a URN. The run touched nothing. Restore an earlier state from the history of the stack.";
     DUPLICATE_URN = "LG0241", "two resources have one URN", "Type, name and parents together name a resource; rename one of the two.";
     UNKNOWN_PARENT = "LG0242", "a parent or dependency was not registered in this run", "The program must register a resource before another one can refer to it.";
@@ -41,4 +42,5 @@ codes! {
     INVOKE_FAILED = "LG0260", "a function call failed", "The package refused the arguments or could not answer.";
     INIT_FAILED = "LG0261", "a resource exists but is not in order", "It was created or changed, but did not become ready. The state keeps it; the next update tries again.";
     ENGINE_BUG = "LG0290", "a fault in Lockgate", "Something that cannot happen did. Please report it with the message.";
+    EXPECTED_NO_CHANGES = "LG0290", "changes where none were expected", "The run was told to expect no changes and found some; the plan above lists them. Nothing was touched.";
 }

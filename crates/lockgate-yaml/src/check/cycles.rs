@@ -1,0 +1,118 @@
+//! Dependency cycles: one diagnostic per group of entries that need each other.
+
+use std::collections::VecDeque;
+
+use lockgate_diag::codes::program::DEPENDENCY_CYCLE;
+use lockgate_diag::{Diagnostic, Span};
+
+use crate::program::Program;
+
+/// Most references labelled in one diagnostic; more would not fit on a screen.
+const LABELS_MAX: usize = 8;
+
+/// Reports the cycles in `edges`: for each entry what it needs and where it says so.
+pub(super) fn check(program: &Program, edges: &[Vec<(usize, Span)>], found: &mut Vec<Diagnostic>) {
+    let mut rest = in_or_between_cycles(edges);
+    for start in 0..edges.len() {
+        if !rest[start] {
+            continue;
+        }
+        let Some(path) = shortest_cycle(start, edges, &rest) else {
+            continue;
+        };
+        found.push(report(program, edges, &path));
+        // Members reach the start and are reached by it; they belong to this report.
+        let forward = reach(start, edges, &rest);
+        for member in 0..edges.len() {
+            if forward[member] && reach(member, edges, &rest)[start] {
+                rest[member] = false;
+            }
+        }
+        rest[start] = false;
+    }
+}
+
+/// Entries that cannot be ordered: what is left when all that could start has started.
+fn in_or_between_cycles(edges: &[Vec<(usize, Span)>]) -> Vec<bool> {
+    let mut missing: Vec<usize> = edges.iter().map(Vec::len).collect();
+    let mut users = vec![Vec::new(); edges.len()];
+    for (index, needs) in edges.iter().enumerate() {
+        for (to, _) in needs {
+            users[*to].push(index);
+        }
+    }
+    let mut ready: Vec<usize> = (0..edges.len()).filter(|i| missing[*i] == 0).collect();
+    let mut rest = vec![true; edges.len()];
+    while let Some(index) = ready.pop() {
+        rest[index] = false;
+        for user in &users[index] {
+            missing[*user] -= 1;
+            if missing[*user] == 0 {
+                ready.push(*user);
+            }
+        }
+    }
+    rest
+}
+
+fn reach(start: usize, edges: &[Vec<(usize, Span)>], within: &[bool]) -> Vec<bool> {
+    let mut seen = vec![false; edges.len()];
+    let mut open = vec![start];
+    while let Some(index) = open.pop() {
+        for (to, _) in &edges[index] {
+            if within[*to] && !seen[*to] {
+                seen[*to] = true;
+                open.push(*to);
+            }
+        }
+    }
+    seen
+}
+
+/// The shortest way from `start` back to it, without the repeat at its end.
+fn shortest_cycle(
+    start: usize,
+    edges: &[Vec<(usize, Span)>],
+    within: &[bool],
+) -> Option<Vec<usize>> {
+    let mut from = vec![None; edges.len()];
+    let mut open = VecDeque::from([start]);
+    while let Some(index) = open.pop_front() {
+        for (to, _) in &edges[index] {
+            if *to == start {
+                let mut path = vec![index];
+                let mut at = index;
+                while at != start {
+                    at = from[at]?;
+                    path.push(at);
+                }
+                path.reverse();
+                return Some(path);
+            }
+            if within[*to] && from[*to].is_none() {
+                from[*to] = Some(index);
+                open.push_back(*to);
+            }
+        }
+    }
+    None
+}
+
+fn report(program: &Program, edges: &[Vec<(usize, Span)>], path: &[usize]) -> Diagnostic {
+    let names: Vec<String> = path
+        .iter()
+        .chain(path.first())
+        .map(|i| format!("`{}`", program.entries[*i].name))
+        .collect();
+    let message = format!("dependency cycle {}", names.join(" → "));
+    let mut diagnostic = Diagnostic::error(DEPENDENCY_CYCLE, message);
+    for (position, index) in path.iter().enumerate().take(LABELS_MAX) {
+        let next = path[(position + 1) % path.len()];
+        if let Some((_, span)) = edges[*index].iter().find(|(to, _)| *to == next) {
+            let entry = &program.entries[*index];
+            let text = format!("`{}` needs `{}`", entry.name, program.entries[next].name);
+            diagnostic = diagnostic.at(&program.files[entry.file], *span, text);
+        }
+    }
+    diagnostic.hint("remove one of these references")
+}

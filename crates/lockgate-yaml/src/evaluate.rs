@@ -1,0 +1,455 @@
+//! Expressions to values. Pure: calls with effects have run already and their results are given.
+//!
+//! Secrets and unknowns travel with the values they touch; the resources a value came from are
+//! collected beside it.
+
+mod functions;
+mod options;
+mod text;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+
+use lockgate_diag::codes::program::{CONFIG_VALUE, EVALUATION, WRONG_KIND};
+use lockgate_diag::{Diagnostic, SourceFile, Span};
+use lockgate_engine::source::Registered;
+use lockgate_model::value::ResourceReference;
+use lockgate_model::{PropertyMap, Urn, Value};
+use parking_lot::RwLock;
+
+use crate::check::{Checked, ResourceType, coerce};
+use crate::expression::{Call, Expression, Function, Kind, Part, Reference, Step};
+use crate::program::{ConfigEntry, ConfigType, Entry, EntryKind};
+
+/// The wire sentinel of a text that is not known yet (engine guide, section 8); stands for the id
+/// of a provider that a preview would create.
+const UNKNOWN_TEXT: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
+
+/// A value and the resources it came from.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Tracked {
+    pub(crate) value: Value,
+    pub(crate) sources: Vec<Urn>,
+}
+
+/// What an entry turned out to be.
+#[derive(Clone, Debug)]
+pub(crate) enum Resolved {
+    Value(Tracked),
+    Resource(Box<ResolvedResource>),
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ResolvedResource {
+    pub(crate) urn: Urn,
+    pub(crate) registered: Registered,
+    pub(crate) kind: Arc<ResourceType>,
+    pub(crate) version: Option<String>,
+}
+
+/// Results of entries; each is set once, when the entry is done.
+#[derive(Debug)]
+pub(crate) struct Results {
+    entries: Vec<OnceLock<Resolved>>,
+    /// Entries by URN. Entries finish at any time, so it is locked; never over an await.
+    by_urn: RwLock<HashMap<Urn, usize>>,
+}
+
+impl Results {
+    pub(crate) fn new(count: usize) -> Self {
+        Self {
+            entries: (0..count).map(|_| OnceLock::new()).collect(),
+            by_urn: RwLock::new(HashMap::new()),
+        }
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<&Resolved> {
+        self.entries.get(index)?.get()
+    }
+
+    pub(crate) fn set(&self, index: usize, resolved: Resolved) {
+        if let Resolved::Resource(resource) = &resolved {
+            self.by_urn.write().insert(resource.urn.clone(), index);
+        }
+        if let Some(slot) = self.entries.get(index) {
+            // An entry is evaluated once; a second value would be a fault of the driver.
+            let first = slot.set(resolved).is_ok();
+            debug_assert!(first, "entry {index} was evaluated twice");
+        }
+    }
+
+    fn find(&self, urn: &Urn) -> Option<&ResolvedResource> {
+        let index = *self.by_urn.read().get(urn)?;
+        match self.get(index)? {
+            Resolved::Resource(resource) => Some(resource),
+            Resolved::Value(_) => None,
+        }
+    }
+}
+
+/// Why an expression has no value: a mistake with its place.
+pub(crate) type Failure = Box<Diagnostic>;
+
+/// Evaluates the expressions of one entry.
+pub(crate) struct Evaluator<'e> {
+    pub(crate) checked: &'e Checked,
+    pub(crate) results: &'e Results,
+    pub(crate) file: &'e Arc<SourceFile>,
+    pub(crate) preview: bool,
+    /// Results of calls with effects, by slot.
+    pub(crate) slots: &'e HashMap<u32, Tracked>,
+    /// Where values came from, since the last [`Evaluator::tracked`].
+    pub(crate) sources: Vec<Urn>,
+    /// Things nobody means but that are kept as the original does them.
+    pub(crate) warnings: Vec<Diagnostic>,
+}
+
+impl<'e> Evaluator<'e> {
+    /// An expression with the resources it came from.
+    pub(crate) fn tracked(&mut self, expression: &Expression) -> Result<Tracked, Failure> {
+        self.sources.clear();
+        let value = self.value(expression)?;
+        let mut sources = std::mem::take(&mut self.sources);
+        sources.sort();
+        sources.dedup();
+        Ok(Tracked { value, sources })
+    }
+
+    pub(crate) fn fail(&self, span: Span, message: impl Into<String>) -> Failure {
+        Box::new(Diagnostic::error(EVALUATION, message).at(self.file, span, ""))
+    }
+
+    fn wrong(&self, span: Span, subject: &str, expected: &str, found: &Value) -> Failure {
+        let message = format!("{subject} must be {expected}, found {}", found.kind_name());
+        Box::new(Diagnostic::error(WRONG_KIND, message).at(self.file, span, ""))
+    }
+
+    pub(crate) fn value(&mut self, expression: &Expression) -> Result<Value, Failure> {
+        Ok(match &expression.kind {
+            Kind::Null | Kind::Refused => Value::Null,
+            Kind::Bool(value) => Value::Bool(*value),
+            Kind::Number(value) => Value::Number(*value),
+            Kind::Text(text) => Value::String(text.to_string()),
+            Kind::Mixed(parts) => self.mixed(parts)?,
+            Kind::Reference(reference) => self.reference(reference)?,
+            Kind::List(items) => Value::List(
+                items
+                    .iter()
+                    .map(|item| self.value(item))
+                    .collect::<Result<_, _>>()?,
+            ),
+            Kind::Map(entries) => self.map(entries)?,
+            Kind::Call(call) => self.call(call)?,
+        })
+    }
+
+    fn map(&mut self, entries: &[(Expression, Expression)]) -> Result<Value, Failure> {
+        let mut map = PropertyMap::new();
+        for (key, value) in entries {
+            let name = self.value(key)?;
+            match name.unsecret() {
+                // Which key it is cannot be foretold, so neither can the map.
+                Value::Unknown => return Ok(Value::Unknown),
+                Value::String(text) => {
+                    let value = self.value(value)?;
+                    if map.insert(text.clone(), value).is_some() {
+                        return Err(self.fail(key.span, format!("key `{text}` is set twice")));
+                    }
+                }
+                other => return Err(self.wrong(key.span, "a key", "a string", other)),
+            }
+        }
+        Ok(Value::Map(map))
+    }
+
+    fn call(&mut self, call: &Call) -> Result<Value, Failure> {
+        match &call.function {
+            Function::Builtin(builtin) if !builtin.has_effect() => self.builtin(*builtin, call),
+            _ => match self.slots.get(&call.slot) {
+                Some(result) => {
+                    self.sources.extend_from_slice(&result.sources);
+                    Ok(result.value.clone())
+                }
+                None => Err(self.fail(
+                    call.span,
+                    "the function was not called before its result was used",
+                )),
+            },
+        }
+    }
+
+    fn mixed(&mut self, parts: &[Part]) -> Result<Value, Failure> {
+        let mut out = String::new();
+        let (mut secret, mut unknown) = (false, false);
+        for part in parts {
+            match part {
+                Part::Text(text) => out.push_str(text),
+                Part::Reference(reference) => {
+                    let value = self.reference(reference)?;
+                    secret |= value.contains_secret();
+                    unknown |= value.contains_unknown();
+                    if self.is_whole(reference)
+                        && let Some(number) = value.as_f64()
+                    {
+                        out.push_str(&format!("{number:.0}"));
+                    } else {
+                        self.push_text(&mut out, reference, &value)?;
+                    }
+                }
+            }
+        }
+        let value = if unknown {
+            Value::Unknown
+        } else {
+            Value::String(out)
+        };
+        Ok(if secret { value.into_secret() } else { value })
+    }
+
+    /// A config value declared as whole number prints all its digits.
+    fn is_whole(&self, reference: &Reference) -> bool {
+        let index = self.checked.names.get(&reference.root);
+        reference.steps.is_empty()
+            && index.is_some_and(|index| match &self.checked.program.entries[*index].kind {
+                EntryKind::Config(config) => config.kind == Some(ConfigType::Integer),
+                _ => false,
+            })
+    }
+
+    fn push_text(
+        &mut self,
+        out: &mut String,
+        reference: &Reference,
+        value: &Value,
+    ) -> Result<(), Failure> {
+        let plain = value.without_secrets();
+        match &plain {
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                let message = format!(
+                    "`{}` in a text is {}",
+                    self.raw(reference.span),
+                    plain.kind_name()
+                );
+                let hint = "use `fn::toJSON`, or refer to one value inside it";
+                self.warnings.push(
+                    Diagnostic::warning(WRONG_KIND, message)
+                        .at(self.file, reference.span, "")
+                        .hint(hint),
+                );
+            }
+            Value::Asset(_) | Value::Archive(_) | Value::Reference(_) => {
+                return Err(self.wrong(
+                    reference.span,
+                    "a reference in a text",
+                    "a string",
+                    &plain,
+                ));
+            }
+            _ => {}
+        }
+        text::push(out, &plain);
+        Ok(())
+    }
+
+    fn raw(&self, span: Span) -> &str {
+        self.file
+            .text
+            .get(span.start as usize..span.end as usize)
+            .unwrap_or_default()
+    }
+
+    fn reference(&mut self, reference: &Reference) -> Result<Value, Failure> {
+        let Some(index) = self.checked.names.get(&reference.root).copied() else {
+            return self.outside(reference);
+        };
+        let results: &'e Results = self.results;
+        match results.get(index) {
+            Some(Resolved::Value(tracked)) => {
+                self.sources.extend_from_slice(&tracked.sources);
+                let mut value = tracked.value.clone();
+                for (step, span) in &reference.steps {
+                    value = self.step(value, step, *span)?;
+                }
+                Ok(value)
+            }
+            Some(Resolved::Resource(resource)) => self.resource_value(resource, reference),
+            None => Err(self.fail(
+                reference.span,
+                format!("`{}` has no value yet", reference.root),
+            )),
+        }
+    }
+
+    /// `pulumi.*` and stack config that the program does not declare.
+    fn outside(&mut self, reference: &Reference) -> Result<Value, Failure> {
+        let context = &self.checked.context;
+        let (mut value, steps) = if let Some(key) = self.checked.config_key(&reference.root) {
+            (context.config[key].clone(), &reference.steps[..])
+        } else {
+            let field = match reference.steps.first() {
+                Some((Step::Name(name) | Step::Key(name), _)) => name.as_str(),
+                _ => "",
+            };
+            let text = match field {
+                "cwd" => &context.cwd,
+                "project" => &context.project,
+                "stack" => &context.stack,
+                "organization" => &context.organization,
+                "rootDirectory" => &context.root,
+                _ => {
+                    let message = format!("nothing is named `{}`", reference.root);
+                    return Err(self.fail(reference.root_span, message));
+                }
+            };
+            (Value::from(text.as_str()), &reference.steps[1..])
+        };
+        for (step, span) in steps {
+            value = self.step(value, step, *span)?;
+        }
+        Ok(value)
+    }
+
+    fn resource_value(
+        &mut self,
+        resource: &ResolvedResource,
+        reference: &Reference,
+    ) -> Result<Value, Failure> {
+        self.sources.push(resource.urn.clone());
+        let Some(((first, _), rest)) = reference.steps.split_first() else {
+            return Ok(resource.as_value());
+        };
+        let mut value = self.output(resource, first);
+        for (step, span) in rest {
+            value = self.step(value, step, *span)?;
+        }
+        Ok(value)
+    }
+
+    /// The first step on a resource.
+    fn output(&self, resource: &ResolvedResource, step: &Step) -> Value {
+        let registered = &resource.registered;
+        match step {
+            Step::Name(name) if name == "urn" => Value::from(resource.urn.as_str()),
+            Step::Name(name) if name == "id" => {
+                if registered.id_unknown {
+                    Value::Unknown
+                } else {
+                    Value::from(registered.id.as_str())
+                }
+            }
+            Step::Name(name) | Step::Key(name) => match registered.outputs.get(name) {
+                Some(value) => value.clone(),
+                None if self.preview && resource.may_have(name) => Value::Unknown,
+                None => Value::Null,
+            },
+            Step::Index(_) => Value::Null,
+        }
+    }
+
+    fn step(&self, value: Value, step: &Step, span: Span) -> Result<Value, Failure> {
+        match (value, step) {
+            (Value::Secret(inner), _) => Ok(self.step(*inner, step, span)?.into_secret()),
+            (Value::Unknown, _) => Ok(Value::Unknown),
+            (Value::Map(mut map), Step::Name(name) | Step::Key(name)) => {
+                Ok(map.remove(name).unwrap_or_default())
+            }
+            (Value::List(mut items), Step::Index(index)) => {
+                if *index < items.len() {
+                    Ok(items.swap_remove(*index))
+                } else {
+                    let message = format!("index {index} is outside the list of {}", items.len());
+                    Err(self.fail(span, message))
+                }
+            }
+            (Value::Reference(reference), Step::Name(_) | Step::Key(_)) => {
+                match self.find_resource(&reference.urn) {
+                    Some(resource) => Ok(self.output(resource, step)),
+                    None => Err(self.fail(span, "the resource is not part of this program")),
+                }
+            }
+            (found, Step::Index(_)) => {
+                Err(self.wrong(span, "a value before an index", "a list", &found))
+            }
+            (found, _) => Err(self.wrong(span, "a value before a name", "a map", &found)),
+        }
+    }
+
+    pub(crate) fn find_resource(&self, urn: &Urn) -> Option<&'e ResolvedResource> {
+        self.results.find(urn)
+    }
+
+    /// The value of a declared config entry: the stack's, else the declared one, else the default.
+    pub(crate) fn config(
+        &mut self,
+        entry: &Entry,
+        config: &ConfigEntry,
+    ) -> Result<Tracked, Failure> {
+        let name = config.key.as_deref().unwrap_or(&entry.name);
+        let stored = self
+            .checked
+            .config_key(name)
+            .and_then(|key| self.checked.context.config.get(key));
+        let mut tracked = match (stored, config.value.as_ref().or(config.default.as_ref())) {
+            (Some(value), _) => Tracked {
+                value: value.clone(),
+                sources: Vec::new(),
+            },
+            (None, Some(expression)) => self.tracked(expression)?,
+            (None, None) => Tracked::default(),
+        };
+        if let Some(kind) = &config.kind
+            && !tracked.value.contains_unknown()
+        {
+            tracked.value = coerce(&tracked.value, kind).map_err(|expected| {
+                let message = format!("config `{name}` must be {expected}");
+                Box::new(Diagnostic::error(CONFIG_VALUE, message).at(self.file, entry.span, ""))
+            })?;
+        }
+        if matches!(config.secret, Some((true, _))) {
+            tracked.value = tracked.value.into_secret();
+        }
+        Ok(tracked)
+    }
+
+    /// Properties by name, each with the resources it came from.
+    pub(crate) fn properties<'p>(
+        &mut self,
+        entries: impl Iterator<Item = (&'p str, &'p Expression)>,
+    ) -> Result<BTreeMap<String, Tracked>, Failure> {
+        entries
+            .map(|(name, expression)| Ok((name.to_owned(), self.tracked(expression)?)))
+            .collect()
+    }
+}
+
+impl ResolvedResource {
+    /// The resource handed to another one.
+    pub(crate) fn as_value(&self) -> Value {
+        let registered = &self.registered;
+        Value::Reference(ResourceReference {
+            urn: self.urn.clone(),
+            id: Some(if registered.id_unknown {
+                String::new()
+            } else {
+                registered.id.clone()
+            }),
+            package_version: self.version.clone(),
+        })
+    }
+
+    /// `<urn>::<id>`, as a provider is named in options.
+    pub(crate) fn as_provider(&self) -> String {
+        let id = if self.registered.id_unknown || self.registered.id.is_empty() {
+            UNKNOWN_TEXT
+        } else {
+            &self.registered.id
+        };
+        format!("{}::{id}", self.urn)
+    }
+
+    fn may_have(&self, output: &str) -> bool {
+        self.kind
+            .schema()
+            .is_none_or(|schema| schema.outputs.contains_key(output))
+    }
+}

@@ -1,0 +1,118 @@
+//! Config entries: declared types, defaults, secrets.
+
+use lockgate_config::project::CONFIG_FIELDS;
+use lockgate_config::yaml::{Node, Unknown, read_fields};
+use lockgate_diag::codes::program::CONFIG_VALUE;
+use lockgate_diag::{Span, did_you_mean};
+
+use super::Parser;
+use crate::program::{ConfigEntry, ConfigType};
+
+const TYPES: &[&str] = &[
+    "string",
+    "number",
+    "integer",
+    "boolean",
+    "object",
+    "array",
+    "list<string>",
+];
+
+impl Parser<'_> {
+    pub(super) fn config(&mut self, name: &str, span: Span, node: &Node<'_>) -> ConfigEntry {
+        let mut entry = ConfigEntry::default();
+        let Some(entries) = node.as_map() else {
+            // A bare value is the default of an own key and the value of a foreign one.
+            let value = Some(self.expression(node));
+            if name.contains(':') {
+                entry.value = value;
+            } else {
+                entry.default = value;
+            }
+            return entry;
+        };
+        let owner = format!("config `{name}`");
+        let fields = read_fields(
+            &mut self.report,
+            entries,
+            CONFIG_FIELDS,
+            &owner,
+            Unknown::Warn,
+        );
+        entry.key = fields
+            .get("name")
+            .and_then(|n| self.report.string("name", n));
+        entry.default = fields.get("default").map(|n| self.expression(n));
+        entry.value = fields.get("value").map(|n| self.expression(n));
+        entry.secret = fields
+            .get("secret")
+            .and_then(|n| Some((self.report.boolean("secret", n)?, n.span)));
+        if let Some(node) = fields.get("type")
+            && let Some(text) = self.report.string("type", node)
+        {
+            entry.kind = self.config_type(&text, fields.get("items"), node.span);
+        } else if entry.default.is_none() && entry.value.is_none() && fields.get("type").is_none() {
+            self.report
+                .error(
+                    CONFIG_VALUE,
+                    span,
+                    format!("{owner} has neither `type` nor `default`"),
+                )
+                .hints
+                .push("add `type: string`".to_owned());
+        }
+        entry
+    }
+
+    fn config_type(
+        &mut self,
+        text: &str,
+        items: Option<&Node<'_>>,
+        span: Span,
+    ) -> Option<ConfigType> {
+        if text.eq_ignore_ascii_case("array") {
+            let inner = match items.and_then(Node::as_map) {
+                Some(entries) => {
+                    let get = |name: &str| {
+                        entries
+                            .iter()
+                            .find(|(k, _)| k.as_str() == Some(name))
+                            .map(|(_, v)| v)
+                    };
+                    let kind = get("type").and_then(|n| self.report.string("items.type", n))?;
+                    self.config_type(&kind, get("items"), span)?
+                }
+                None => ConfigType::String,
+            };
+            return Some(ConfigType::List(Box::new(inner)));
+        }
+        let found = parse_type(text);
+        if found.is_none() {
+            let near = did_you_mean(text, TYPES.iter().copied());
+            let diagnostic =
+                self.report
+                    .error(CONFIG_VALUE, span, format!("`{text}` is not a config type"));
+            diagnostic.hints.push(match near {
+                Some(near) => format!("did you mean `{near}`"),
+                None => format!("types are {}", TYPES.join(", ")),
+            });
+        }
+        found
+    }
+}
+
+/// A type by its name, without regard to case.
+pub(crate) fn parse_type(text: &str) -> Option<ConfigType> {
+    let lower = text.trim().to_ascii_lowercase();
+    Some(match lower.as_str() {
+        "string" => ConfigType::String,
+        "number" => ConfigType::Number,
+        "int" | "integer" => ConfigType::Integer,
+        "bool" | "boolean" => ConfigType::Boolean,
+        "object" => ConfigType::Object,
+        _ => {
+            let inner = lower.strip_prefix("list<")?.strip_suffix('>')?;
+            ConfigType::List(Box::new(parse_type(inner)?))
+        }
+    })
+}

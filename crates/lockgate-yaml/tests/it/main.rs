@@ -1,0 +1,7 @@
+//! Programs as users write them: diagnostics by golden, evaluation against a fake monitor.
+
+mod evaluate;
+mod fake;
+mod golden;
+mod random;
+mod speed;
