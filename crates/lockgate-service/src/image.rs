@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use lockgate_image::unpack::{Owners, unpack};
+use lockgate_image::{OsArch, Store};
 use lockgate_model::ImageReference;
+use parking_lot::Mutex;
 
 /// An image laid out on disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -42,4 +45,69 @@ pub trait ImageSource: Send + Sync {
         image: &ImageReference,
         range: Option<IdRange>,
     ) -> Result<LocalImage, Box<dyn std::error::Error + Send + Sync>>;
+}
+
+/// Images of the local store, each laid out once below a folder, by manifest digest.
+pub struct StoreImages {
+    store: Store,
+    folder: PathBuf,
+    /// One image at a time is unpacked: replicas start together and want the same one.
+    unpacking: Mutex<()>,
+}
+
+impl StoreImages {
+    /// Lays images of `store` out below `folder`.
+    pub fn new(store: Store, folder: PathBuf) -> Self {
+        Self {
+            store,
+            folder,
+            unpacking: Mutex::new(()),
+        }
+    }
+}
+
+/// This machine's processor in the words of images (OCI image-index.md, `architecture`).
+fn host_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+impl ImageSource for StoreImages {
+    fn lay_out(
+        &self,
+        image: &ImageReference,
+        range: Option<IdRange>,
+    ) -> Result<LocalImage, Box<dyn std::error::Error + Send + Sync>> {
+        let digest = image.digest.ok_or("the reference has no digest")?;
+        let manifest = self.store.select(&digest, &OsArch::linux(host_arch()))?;
+        // Owners are part of the name: a node that becomes root must not use a user's layout.
+        let (owners, kind) = match range {
+            Some(IdRange { base, count }) => (Owners::Shift { base, count }, "range"),
+            None => (Owners::Caller, "own"),
+        };
+        let root = self.folder.join(format!("{}-{kind}", manifest.hex()));
+        {
+            let _one = self.unpacking.lock();
+            if !root.exists() {
+                unpack(&self.store, &manifest, &root, owners)?;
+            }
+        }
+        let config = self.store.image(&manifest)?.config.config;
+        let variable = |text: String| match text.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => (text, String::new()),
+        };
+        Ok(LocalImage {
+            root,
+            entrypoint: config.entrypoint.unwrap_or_default(),
+            cmd: config.cmd.unwrap_or_default(),
+            env: config.env.into_iter().map(variable).collect(),
+            user: config.user,
+            working_dir: config.working_dir,
+            stop_signal: config.stop_signal,
+        })
+    }
 }

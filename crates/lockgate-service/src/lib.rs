@@ -16,7 +16,8 @@ pub mod doctor;
 pub mod image;
 pub mod local;
 
-pub use image::{IdRange, ImageSource, LocalImage};
+pub use doctor::{Check, DoctorReport, Verdict, doctor};
+pub use image::{IdRange, ImageSource, LocalImage, StoreImages};
 pub use local::{LocalPlatform, LocalSettings, RootMode};
 pub use platform::{
     Adopted, AdoptedState, ExitCause, ExitReport, Instance, InstanceSpec, LogChunk, LogCursor,

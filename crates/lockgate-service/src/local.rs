@@ -4,7 +4,7 @@
 //! node needs: `lock` (held by the sandbox as long as it lives), `ctl` (its control socket),
 //! `instance.json` (what was asked for, without secrets) and `out/` (log, pid, exit report).
 
-mod cgroup;
+pub(crate) mod cgroup;
 mod control;
 mod copy;
 mod folder;
@@ -12,6 +12,7 @@ mod logs;
 mod probe;
 mod start;
 mod stored;
+pub(crate) mod trial;
 mod user;
 
 use std::collections::BTreeMap;
@@ -30,7 +31,7 @@ use rustix::process::{Signal, WaitId, WaitIdOptions, pidfd_send_signal, waitid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::image::ImageSource;
+use crate::image::{ImageSource, StoreImages};
 use crate::platform::{
     Adopted, AdoptedState, ExitReport, Instance, InstanceSpec, LogChunk, LogFrom, Platform,
     ServiceError,
@@ -105,8 +106,7 @@ impl Live {
         stored: StoredInstance,
         folder: InstanceFolder,
     ) -> io::Result<Self> {
-        // The registration goes away with the value, so it never outlives the descriptor.
-        let pidfd = AsyncFd::register_with_interest(pidfd, Interest::READABLE)?;
+        let pidfd = watch_fd(pidfd, Interest::READABLE)?;
         Ok(Self {
             pid,
             pidfd,
@@ -145,6 +145,16 @@ impl Live {
 }
 
 impl LocalPlatform {
+    /// Opens the platform on the node's home, with images from `store`. Call it before threads
+    /// start children: it makes this process the parent of orphaned sandboxes.
+    pub fn open(
+        settings: LocalSettings,
+        store: lockgate_image::Store,
+    ) -> Result<Self, ServiceError> {
+        let images = StoreImages::new(store, settings.home.join("rootfs"));
+        Self::open_with(settings, Arc::new(images))
+    }
+
     /// As [`LocalPlatform::open`], with images from anywhere.
     pub fn open_with(
         settings: LocalSettings,
@@ -344,6 +354,15 @@ impl ExitReport {
             port_taken: false,
         }
     }
+}
+
+/// Registers a descriptor with the runtime.
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe for types that close what they show; an OwnedFd does not"
+)]
+fn watch_fd(fd: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(fd, interest)
 }
 
 /// Wall time of a millisecond count.

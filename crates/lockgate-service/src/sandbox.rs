@@ -17,7 +17,7 @@ pub(crate) mod spec;
 pub(crate) mod supervise;
 
 use std::ffi::OsString;
-use std::io;
+use std::io::{self, Write as _};
 use std::process::ExitCode;
 
 /// Name of the first execution, as `argv[1]`.
@@ -38,7 +38,11 @@ pub fn sandbox_main(args: &[OsString]) -> Option<ExitCode> {
         JOIN => join::run(),
         _ => return None,
     };
-    Some(done.unwrap_or(ExitCode::FAILURE))
+    Some(done.unwrap_or_else(|error| {
+        // To a file in the instance's folder; if it is full there is nobody else to tell.
+        let _ = writeln!(io::stderr(), "{}: {error}", args[1].display());
+        ExitCode::FAILURE
+    }))
 }
 
 /// A step of a sandbox that failed; travels to the node as a [`channel::Report`].

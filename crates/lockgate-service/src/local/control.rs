@@ -8,10 +8,10 @@ use std::time::Duration;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, socket_with,
 };
-use tokio::io::unix::AsyncFd;
+use tokio::io::Interest;
 
-use super::Live;
 use super::folder::InstanceFolder;
+use super::{Live, watch_fd};
 use crate::sandbox::channel::{self, Request, Response, exactly};
 
 /// B answers within microseconds; after this it is stopped or stuck.
@@ -24,7 +24,7 @@ pub(super) async fn ask(folder: &InstanceFolder, request: &Request) -> io::Resul
     let socket = socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
     connect_to(&socket, &SocketAddrUnix::new(path.as_str())?)?;
     channel::send(&socket, request, &[])?;
-    let socket = AsyncFd::register(socket)?;
+    let socket = watch_fd(socket, Interest::READABLE)?;
     let answer = async {
         loop {
             let mut ready = socket.readable().await?;

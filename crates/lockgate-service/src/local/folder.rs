@@ -331,7 +331,7 @@ fn open_process(id: ProcessId) -> io::Result<Option<(u32, OwnedFd)>> {
 }
 
 /// Removes a tree that may hold folders without permissions, such as overlay's work folder.
-fn remove_tree(path: &Path) -> io::Result<()> {
+pub(super) fn remove_tree(path: &Path) -> io::Result<()> {
     if fs_err::remove_dir_all(path).is_ok() || !path.exists() {
         return Ok(());
     }

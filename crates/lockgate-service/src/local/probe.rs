@@ -10,9 +10,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use super::{Inner, Live, control};
-use crate::sandbox::join::JoinSpec;
+use crate::sandbox::JOIN;
+use crate::sandbox::channel::{self, Report};
+use crate::sandbox::join::{JoinSpec, TIMED_OUT};
 use crate::sandbox::spec::{ProgramSpec, to_memfd};
-use crate::sandbox::{JOIN, channel};
 
 /// The status line is all that is read of an answer.
 const STATUS_LINE_BYTES_MAX: usize = 512;
@@ -24,16 +25,17 @@ pub(super) async fn probe(
     probe: &HealthProbe,
     timeout: Duration,
 ) -> Result<(), String> {
-    let tried = async {
-        match probe {
-            HealthProbe::Tcp => connect(live).await.map(drop),
-            HealthProbe::Http { path } => get(live, path).await,
-            HealthProbe::Command { argv } => command(inner, live, argv, timeout).await,
-        }
-    };
-    match tokio::time::timeout(timeout, tried).await {
-        Ok(result) => result,
-        Err(_) => Err(format!("no answer within {timeout:?}")),
+    let no_answer = |_| format!("no answer within {timeout:?}");
+    match probe {
+        HealthProbe::Tcp => tokio::time::timeout(timeout, connect(live))
+            .await
+            .map_err(no_answer)?
+            .map(drop),
+        HealthProbe::Http { path } => tokio::time::timeout(timeout, get(live, path))
+            .await
+            .map_err(no_answer)?,
+        // Ends in time by itself.
+        HealthProbe::Command { argv } => command(inner, live, argv, timeout).await,
     }
 }
 
@@ -90,11 +92,14 @@ async fn command(
     let code = join(inner, live, argv, timeout).await;
     match code.map_err(|error| format!("run the health command: {error}"))? {
         Some(0) => Ok(()),
+        Some(TIMED_OUT) => Err(format!("the health command did not end within {timeout:?}")),
         Some(code) => Err(format!("the health command exited with {code}")),
         None => Err("the health command was ended by a signal".to_owned()),
     }
 }
 
+/// Runs `sandbox-join`, which ends in time by itself. It is never killed from here: what it left
+/// inside would become a child of this node that nobody collects, and pid 1 could not end.
 async fn join(
     inner: &Inner,
     live: &Live,
@@ -126,10 +131,16 @@ async fn join(
         .stdin(Stdio::from(theirs))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .kill_on_drop(true)
         .spawn()?;
     channel::send(&ours, &(), &[spec.as_fd(), live.pidfd.get_ref().as_fd()])?;
-    Ok(child.wait().await?.code())
+    let status = child.wait().await?;
+    // Its end of the socket is closed by now, so this does not wait.
+    match channel::receive::<Report>(&ours) {
+        Ok((Report::StepFailed { step, text, .. }, _)) => {
+            Err(io::Error::other(format!("{step}: {text}")))
+        }
+        _ => Ok(status.code()),
+    }
 }
 
 #[cfg(test)]

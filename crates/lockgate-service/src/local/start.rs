@@ -288,7 +288,7 @@ impl Prepared {
 }
 
 /// A path relative to the home, as mount options can hold it.
-fn below(home: &Path, path: &Path) -> Result<String, ServiceError> {
+pub(super) fn below(home: &Path, path: &Path) -> Result<String, ServiceError> {
     let relative = path.strip_prefix(home).ok().and_then(Path::to_str);
     let proper = |text: &&str| !text.contains([':', ',', '\\']);
     relative.filter(proper).map(str::to_owned).ok_or_else(|| {
@@ -389,8 +389,14 @@ fn launch(
         source,
     };
     let talk = failed("talk to the sandbox");
-    let mut launched =
-        Launch::spawn(inner, sandbox, fds, &folder.out()).map_err(failed("spawn the sandbox"))?;
+    let mut launched = Launch::spawn(
+        &inner.settings.exe,
+        &inner.settings.home,
+        sandbox,
+        fds,
+        &folder.out(),
+    )
+    .map_err(failed("spawn the sandbox"))?;
     let (last, process) = launched.follow().map_err(talk)?;
     let error = match (last, process) {
         (Some(Report::Started), Some(process)) => return Ok(process),
@@ -421,15 +427,16 @@ fn launch(
 }
 
 /// A sandbox that is being started. Also what the doctor tries.
-pub(crate) struct Launch {
+pub(super) struct Launch {
     socket: OwnedFd,
     init: Child,
 }
 
 impl Launch {
     /// Spawns A and hands over the spec and the folder's descriptors.
-    fn spawn(
-        inner: &Inner,
+    pub(super) fn spawn(
+        exe: &Path,
+        home: &Path,
         sandbox: &SandboxSpec,
         fds: &FolderFds,
         out: &Path,
@@ -438,10 +445,10 @@ impl Launch {
         let (ours, theirs) = channel::pair()?;
         set_socket_timeout(&ours, Timeout::Recv, Some(START_TIMEOUT))?;
         let spec = to_memfd(sandbox)?;
-        let init = Command::new(&inner.settings.exe)
+        let init = Command::new(exe)
             .arg(INIT)
             .env_clear()
-            .current_dir(&inner.settings.home)
+            .current_dir(home)
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())
             .stderr(Stdio::from(errors.into_file()))
@@ -453,7 +460,7 @@ impl Launch {
     }
 
     /// Answers A and waits for the last word of B. On silence everything is killed.
-    fn follow(&mut self) -> io::Result<(Option<Report>, Option<Process>)> {
+    pub(super) fn follow(&mut self) -> io::Result<(Option<Report>, Option<Process>)> {
         let mut process = None;
         let last = loop {
             match channel::receive::<Report>(&self.socket) {
@@ -499,7 +506,7 @@ fn open_pid(pid: u32) -> io::Result<Option<Process>> {
 }
 
 /// Waits for the end of a sandbox that failed to start, and collects it.
-fn await_end(pidfd: &OwnedFd) -> io::Result<()> {
+pub(super) fn await_end(pidfd: &OwnedFd) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     use rustix::process::{WaitId, WaitIdOptions, waitid};
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];

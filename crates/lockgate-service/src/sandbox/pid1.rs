@@ -142,11 +142,14 @@ fn prepare(spec: &SandboxSpec) -> Result<File, StartError> {
         .write(true)
         .open("/proc/self/oom_score_adj")
         .step("oom_score_adj")?;
-    root::enter(spec)?;
-    rustix::system::sethostname(spec.id.as_bytes()).step("host name")?;
     if spec.own_network {
         raise_loopback().step("loopback")?;
+        // There is nobody else on this network, and the program has no capabilities: without
+        // this an image that listens on port 80 could not.
+        fs_err::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0").step("low ports")?;
     }
+    root::enter(spec)?;
+    rustix::system::sethostname(spec.id.as_bytes()).step("host name")?;
     harden::limit(&spec.rlimits)?;
     if let Some(program) = &spec.program {
         // As Docker does: a WORKDIR that no layer made is made now. If it cannot be, the start
