@@ -400,7 +400,7 @@ fn decode_pending(
 }
 
 /// Writes an export of `snapshot`, which the caller has checked. `secrets` is the stack's
-/// manager and is named in the export whatever `shown` says.
+/// manager; it is named in the export unless secrets are shown and only Lockgate knows it.
 pub fn encode_deployment(
     out: &mut dyn Write,
     snapshot: &Snapshot,
@@ -453,7 +453,11 @@ impl Serialize for InnerOut<'_> {
         let snapshot = outer.snapshot;
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry(MANIFEST, &ManifestOut(outer))?;
-        map.serialize_entry("secrets_providers", &SecretsWire::from(outer.config))?;
+        // Other tools refuse a provider they do not know, even when no secret needs it.
+        let known_here_only = matches!(outer.config, SecretsConfig::Local { .. });
+        if !(known_here_only && matches!(outer.encoder.secrets, SecretsOut::Shown)) {
+            map.serialize_entry("secrets_providers", &SecretsWire::from(outer.config))?;
+        }
         map.serialize_entry(
             "resources",
             &ResourcesOut(&snapshot.resources, outer.encoder),

@@ -168,6 +168,7 @@ fn every_key_survives_a_round_trip() {
     {
         operation.as_object_mut().unwrap().remove("idempotencyKey");
     }
+    assert_eq!(ours["deployment"].get("secrets_providers"), None);
     for key in ["resources", "pending_operations", "metadata"] {
         assert_eq!(ours["deployment"][key], theirs["deployment"][key], "{key}");
     }
