@@ -368,7 +368,7 @@ fn check_key<'src>(
         Kind::String(_) | Kind::Refused => return key,
         _ => {
             let shown = match key.kind {
-                Kind::Number(_) | Kind::Bool(_) => format!("{} `{raw}`", key.kind_name()),
+                Kind::Number(_) | Kind::Bool(_) => format!("{} {raw}", key.kind_name()),
                 _ => key.kind_name().to_owned(),
             };
             let shown = shown.replacen("a ", "the ", 1);

@@ -21,7 +21,7 @@ impl Checker<'_> {
             .and_then(|key| self.checked.context.config.get(key))
             .cloned();
         let Some(value) = stored else {
-            if config.default.is_none() && config.value.is_none() {
+            if config.kind.is_some() && config.default.is_none() && config.value.is_none() {
                 let message = format!("config `{name}` is not set and has no default");
                 let hint = format!("run `lockgate config set {name} <value>`");
                 self.error(program, entry.file, entry.span, CONFIG_VALUE, message)

@@ -115,7 +115,7 @@ impl Checker<'_> {
                 && !given(name)
         });
         for (name, property) in missing {
-            let message = format!("{owner} has no property `{name}`");
+            let message = format!("{owner} needs the property `{name}`");
             let hint = format!("add `{name}: <{}>`", kind_word(&property.kind));
             self.error(program, file, span, MISSING_FIELD, message)
                 .hints
@@ -175,9 +175,16 @@ impl Checker<'_> {
             .to_owned();
         let quote = matches!(kind, PropertyKind::String { .. })
             && matches!(value.kind, Kind::Number(_) | Kind::Bool(_));
-        let diagnostic = self.error(program, file, value.span, WRONG_KIND, message);
         if quote {
-            diagnostic.hints.push(format!("write `\"{raw}\"`"));
+            // Evaluation turns it into text (`apply_schema`), as other hosts of the language do.
+            let diagnostic = Diagnostic::warning(WRONG_KIND, message);
+            self.found.push(
+                diagnostic
+                    .at(&program.files[file], value.span, "used as text")
+                    .hint(format!("write `\"{raw}\"`")),
+            );
+        } else {
+            self.error(program, file, value.span, WRONG_KIND, message);
         }
     }
 }

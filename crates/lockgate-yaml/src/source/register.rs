@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_engine::source::{ReadResource, Registered, Registration};
+use lockgate_model::schema::PropertyKind;
 use lockgate_model::{PropertyMap, Urn, Value};
 
 use super::effects::distinct;
@@ -221,10 +222,40 @@ fn apply_schema(kind: &ResourceType, inputs: &mut PropertyMap) {
                 .entry(name.clone())
                 .or_insert_with(|| constant.clone());
         }
-        if property.secret
-            && let Some(value) = inputs.get_mut(name)
-        {
-            *value = std::mem::take(value).into_secret();
+        if let Some(value) = inputs.get_mut(name) {
+            numbers_to_text(value, &property.kind);
+            if property.secret {
+                *value = std::mem::take(value).into_secret();
+            }
         }
+    }
+}
+
+/// Numbers and booleans where the schema wants text become text, all digits kept: `PORT: ${port}`
+/// means what it says.
+fn numbers_to_text(value: &mut Value, kind: &PropertyKind) {
+    match (kind, value) {
+        (kind, Value::Secret(inner)) => numbers_to_text(inner, kind),
+        (PropertyKind::String { .. }, value @ (Value::Number(_) | Value::Bool(_))) => {
+            *value = Value::String(value.to_string());
+        }
+        (PropertyKind::List(inner), Value::List(items)) => {
+            for item in items {
+                numbers_to_text(item, inner);
+            }
+        }
+        (PropertyKind::Map(inner), Value::Map(map)) => {
+            for item in map.values_mut() {
+                numbers_to_text(item, inner);
+            }
+        }
+        (PropertyKind::Object(schema), Value::Map(map)) => {
+            for (name, item) in map.iter_mut() {
+                if let Some(property) = schema.get(name) {
+                    numbers_to_text(item, &property.kind);
+                }
+            }
+        }
+        _ => {}
     }
 }

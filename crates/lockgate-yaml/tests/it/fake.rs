@@ -42,7 +42,10 @@ fn fake_package() -> PackageSchema {
         ("size", property(PropertyKind::Integer)),
         ("on", property(PropertyKind::Bool)),
         ("tags", property(PropertyKind::Map(Box::new(text())))),
-        ("list", property(PropertyKind::List(Box::new(PropertyKind::Any)))),
+        (
+            "list",
+            property(PropertyKind::List(Box::new(PropertyKind::Any))),
+        ),
         ("any", property(PropertyKind::Any)),
         (
             "mode",
@@ -86,7 +89,8 @@ fn fake_package() -> PackageSchema {
         outputs,
     };
     let mut db = web.clone();
-    db.inputs.insert("engine".to_owned(), required(property(text())));
+    db.inputs
+        .insert("engine".to_owned(), required(property(text())));
     let lookup = FunctionSchema {
         description: String::new(),
         inputs: [("key".to_owned(), required(property(text())))].into(),
@@ -162,7 +166,13 @@ impl Monitor for FakeMonitor {
         let name = registration.name.clone();
         let mut outputs = registration.inputs.clone();
         let parent = registration.options.parent.clone();
-        let urn = Urn::new("dev", "shop", parent.as_ref(), &registration.type_token, &name);
+        let urn = Urn::new(
+            "dev",
+            "shop",
+            parent.as_ref(),
+            &registration.type_token,
+            &name,
+        );
         self.registered.lock().push(registration);
         // Others get a turn, so that a wrong order would show.
         tokio::task::yield_now().await;
@@ -177,7 +187,11 @@ impl Monitor for FakeMonitor {
         outputs.insert("url".to_owned(), url);
         Ok(Registered {
             urn: Some(urn),
-            id: if self.preview { String::new() } else { format!("id-{name}") },
+            id: if self.preview {
+                String::new()
+            } else {
+                format!("id-{name}")
+            },
             id_unknown: self.preview,
             outputs,
         })
@@ -185,7 +199,10 @@ impl Monitor for FakeMonitor {
 
     async fn register_outputs(&self, urn: Urn, outputs: PropertyMap) -> Result<(), MonitorError> {
         assert_eq!(urn, self.stack_urn());
-        assert!(self.outputs.lock().replace(outputs).is_none(), "outputs twice");
+        assert!(
+            self.outputs.lock().replace(outputs).is_none(),
+            "outputs twice"
+        );
         Ok(())
     }
 
@@ -211,7 +228,11 @@ impl Monitor for FakeMonitor {
     }
 
     async fn invoke(&self, invocation: Invocation) -> Result<InvokeOutcome, MonitorError> {
-        let key = invocation.args.get("key").map(ToString::to_string).unwrap_or_default();
+        let key = invocation
+            .args
+            .get("key")
+            .map(ToString::to_string)
+            .unwrap_or_default();
         self.invoked.lock().push(invocation);
         Ok(Some(
             [
@@ -242,7 +263,10 @@ pub(crate) fn context(config: &[(&str, Value)]) -> Context {
         organization: "organization".into(),
         cwd: "/work/shop".into(),
         root: "/work/shop".into(),
-        config: config.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect(),
+        config: config
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), v.clone()))
+            .collect(),
     }
 }
 

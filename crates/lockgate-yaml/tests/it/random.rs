@@ -11,7 +11,12 @@ fn check_text(text: &str) {
         assert!(label.span.start <= label.span.end, "{:?}", label.span);
         // A mistake at the end of the file is marked one past it; the renderer clamps.
         assert!(label.span.end <= length + 1, "{:?} of {length}", label.span);
-        assert!(label.file.text.is_char_boundary(label.span.start.min(length) as usize));
+        assert!(
+            label
+                .file
+                .text
+                .is_char_boundary(label.span.start.min(length) as usize)
+        );
     }
     lockgate_diag::Renderer::default().render_all(&found);
 }
