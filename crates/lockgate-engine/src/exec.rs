@@ -151,8 +151,13 @@ impl Engine {
         let _permit = self.permit().await?;
         let repeats = call.key.is_some();
         let key = call.key.clone().unwrap_or_else(|| self.new_key());
+        // Under the name that the state has, so that the next run finds it if this one is lost.
+        let intent = ResourceState {
+            urn: old.urn.clone(),
+            ..resource.clone()
+        };
         let step = self
-            .begin(PendingKind::Updating, &resource, &key, call.resolves)
+            .begin(PendingKind::Updating, &intent, &key, call.resolves)
             .await?;
         let answer = match call.handle {
             ProviderHandle::Unconfigured => Ok(PropertyMap::new()),

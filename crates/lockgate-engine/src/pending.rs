@@ -71,8 +71,7 @@ impl Pendings {
     }
 }
 
-/// Whether two entries stand for one thing in the world. Names do not count: the interrupted run
-/// may have been about to rename it.
+/// Whether two entries stand for one thing in the world.
 fn is_same_object(a: &ResourceState, b: &ResourceState) -> bool {
     a.id == b.id && a.type_token() == b.type_token() && a.provider == b.provider
 }

@@ -215,12 +215,20 @@ impl<'a> Replayer<'a> {
         }
         let old = (0..).zip(&self.base.pending);
         let mut pending: Vec<PendingOperation> = Vec::new();
-        for operation in old
+        for mut operation in old
             .filter(|(index, _)| !self.resolved.contains(index))
             .map(|(_, operation)| operation.clone())
-            .chain(self.unresolved)
-            .chain(self.begun.into_values())
+            .chain(self.unresolved.iter().cloned())
+            .chain(self.begun.values().cloned())
         {
+            if let Some(new) = operation
+                .resource
+                .urn
+                .as_ref()
+                .and_then(|urn| self.renames.get(urn))
+            {
+                Arc::make_mut(&mut operation.resource).urn = Some(new.clone());
+            }
             // A repeat of an operation that was pending already replaces it.
             pending.retain(|other| other.idempotency_key != operation.idempotency_key);
             pending.push(operation);

@@ -2,9 +2,10 @@
 
 use lockgate_engine::Operation;
 use lockgate_engine::event::RunResult;
+use lockgate_engine::source::Alias;
 use lockgate_model::resource::PendingKind;
 
-use crate::program::{Stack, program, res};
+use crate::program::{Stack, program, res, urn};
 use crate::world::Failure;
 
 #[tokio::test]
@@ -216,4 +217,28 @@ async fn pending_creates_can_be_forgotten() {
     let ran = stack.run(Operation::Refresh, None).await.good();
     assert_eq!(ran.calls, [""; 0]);
     assert!(stack.snapshot.pending.is_empty());
+}
+
+#[tokio::test]
+async fn a_lost_update_under_a_new_name_is_done_again() {
+    for back in [false, true] {
+        let mut stack = Stack::default();
+        let first = res("a").kind("test:index:First").set("x", 1.0);
+        stack.up(program(vec![first.clone()])).await.good();
+        let alias = Alias::Urn(urn("test:index:First", "a"));
+        let renamed = || {
+            res("a")
+                .set("x", 2.0)
+                .options(|o| o.aliases = vec![alias.clone()])
+        };
+        stack.world.fail("update a", Failure::LostAfter);
+        let ran = stack.up(program(vec![renamed()])).await;
+        assert_eq!(ran.errors(), ["LG0246"]);
+        let wanted = if back { first } else { renamed() };
+        let x = wanted.inputs["x"].clone();
+        let ran = stack.up(program(vec![wanted])).await.good();
+        assert_eq!(ran.calls, ["update a"]);
+        assert!(stack.snapshot.pending.is_empty());
+        assert_eq!(stack.world.thing("a").expect("a").inputs["x"], x);
+    }
 }
