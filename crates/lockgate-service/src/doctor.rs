@@ -7,6 +7,7 @@ use std::path::Path;
 use lockgate_diag::{Diagnostic, codes};
 
 use crate::local::cgroup::Cgroups;
+use crate::local::folder::can_map_range;
 use crate::local::trial::{Trial, TrialError};
 
 /// How a check came out.
@@ -99,7 +100,7 @@ impl DoctorReport {
 /// Tries what the local platform needs. `home` is the node's home, `exe` the binary whose `main`
 /// calls [`crate::sandbox_main`] first. Blocks for some 20 ms.
 pub fn doctor(home: &Path, exe: &Path) -> DoctorReport {
-    let is_root = rustix::process::geteuid().is_root();
+    let is_root = can_map_range();
     let mut checks = vec![sandbox(home, exe, Trial::Overlay)];
     if checks[0].verdict == Verdict::Missing {
         let copied = sandbox(home, exe, Trial::Copy);

@@ -66,15 +66,6 @@ impl StoreImages {
     }
 }
 
-/// This machine's processor in the words of images (OCI image-index.md, `architecture`).
-fn host_arch() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        other => other,
-    }
-}
-
 impl ImageSource for StoreImages {
     fn lay_out(
         &self,
@@ -82,7 +73,9 @@ impl ImageSource for StoreImages {
         range: Option<IdRange>,
     ) -> Result<LocalImage, Box<dyn std::error::Error + Send + Sync>> {
         let digest = image.digest.ok_or("the reference has no digest")?;
-        let manifest = self.store.select(&digest, &OsArch::linux(host_arch()))?;
+        let manifest = self
+            .store
+            .select(&digest, &OsArch::linux(std::env::consts::ARCH))?;
         // Owners are part of the name: a node that becomes root must not use a user's layout.
         let (owners, kind) = match range {
             Some(IdRange { base, count }) => (Owners::Shift { base, count }, "range"),

@@ -7,7 +7,7 @@
 pub(crate) mod cgroup;
 mod control;
 mod copy;
-mod folder;
+pub(crate) mod folder;
 mod logs;
 mod probe;
 mod start;
@@ -79,7 +79,7 @@ pub struct LocalPlatform {
 struct Inner {
     settings: LocalSettings,
     images: Arc<dyn ImageSource>,
-    /// Whether this node is root and maps a range of ids.
+    /// Whether this node is root over a range of ids, and so maps it into instances.
     is_root: bool,
     /// The binary that instances run from, relative to the home.
     exe: String,
@@ -164,7 +164,7 @@ impl LocalPlatform {
         fs_err::create_dir_all(&settings.home).map_err(ServiceError::io("make the node's home"))?;
         settings.home = fs_err::canonicalize(&settings.home)
             .map_err(ServiceError::io("resolve the node's home"))?;
-        let is_root = rustix::process::geteuid().is_root();
+        let is_root = folder::can_map_range();
         folder::make_home(&settings.home, is_root)
             .map_err(ServiceError::io("prepare the node's home"))?;
         let exe = folder::keep_binary(&settings.home, &settings.exe)

@@ -64,6 +64,26 @@ pub(super) struct FolderFds {
     pub(super) out: OwnedFd,
 }
 
+/// Whether this process is root, and over the range too: the root of a container is not.
+pub(crate) fn can_map_range() -> bool {
+    let covers = |file| {
+        let map = fs_err::read_to_string(file).unwrap_or_default();
+        map.lines().any(|line| {
+            let mut numbers = line.split_whitespace().map(str::parse::<u64>);
+            let (Some(Ok(inside)), Some(Ok(_)), Some(Ok(count))) =
+                (numbers.next(), numbers.next(), numbers.next())
+            else {
+                return false;
+            };
+            let (base, end) = (u64::from(RANGE_BASE), u64::from(RANGE_BASE + RANGE_COUNT));
+            inside <= base && end <= inside + count
+        })
+    };
+    rustix::process::geteuid().is_root()
+        && covers("/proc/self/uid_map")
+        && covers("/proc/self/gid_map")
+}
+
 /// Makes the folders of the home. The mapped root must be able to walk through them.
 pub(super) fn make_home(home: &Path, is_root: bool) -> io::Result<()> {
     let mode = if is_root { 0o711 } else { 0o700 };

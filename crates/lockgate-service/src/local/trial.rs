@@ -47,7 +47,7 @@ impl Trial {
         // A home of its own on the same file system: a running node's must not be disturbed.
         let id = format!("doctor-{}", std::process::id());
         let home = fs_err::canonicalize(home)?.join(&id);
-        let is_root = rustix::process::geteuid().is_root();
+        let is_root = folder::can_map_range();
         folder::make_home(&home, is_root)?;
         let tried = self.attempt(&home, exe, &id, is_root);
         let removed = folder::remove_tree(&home);
