@@ -104,7 +104,7 @@ impl DeploymentError {
             ),
             Self::Integrity { .. } => (
                 state::INTEGRITY,
-                Some("run `lockgate state repair`, or import a corrected export".to_owned()),
+                Some("run `lockgate stack repair`, or import a corrected export".to_owned()),
             ),
             Self::Secrets(error) => (state::SECRETS, error.hint()),
             Self::Write(_) => (state::STATE_IO, None),

@@ -146,7 +146,7 @@ impl StateError {
             ),
             Self::Damaged { .. } | Self::Replay { .. } => (
                 state::STATE_DAMAGED,
-                Some("run `lockgate state repair`: it keeps the damaged file beside".to_owned()),
+                Some("run `lockgate stack repair`: it keeps the damaged file beside".to_owned()),
             ),
             Self::Newer { .. } => (
                 state::STATE_NEWER,

@@ -162,7 +162,7 @@ fn an_older_copy_put_back_is_refused_until_repaired() {
         error.to_string().contains("the newest one was 2"),
         "{error}"
     );
-    assert!(error.to_diagnostic().hints[0].contains("lockgate state repair"));
+    assert!(error.to_diagnostic().hints[0].contains("lockgate stack repair"));
     world.backend.repair(&lease).unwrap();
     assert_eq!(names(&world).unwrap(), Vec::<String>::new());
 }
