@@ -12,8 +12,9 @@ use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceId, ServiceSpec, ServiceStatus};
 
 use crate::wire::{
-    ApiKeyBody, ApiKeyView, ConsumerBody, ConsumerView, GatewayView, LogLine, NodeStatus, Problem,
-    RouteBody, RouteView, ServiceBody, ServiceEvent, ServiceView, ShutdownBody,
+    ApiKeyBody, ApiKeyView, AuditView, ConsumerBody, ConsumerView, GatewayView, LogLine,
+    NodeStatus, Problem, RouteBody, RouteView, ServiceBody, ServiceEvent, ServiceView,
+    ShutdownBody, TrafficView,
 };
 
 /// Where a node's API listens.
@@ -159,6 +160,12 @@ impl Client {
             .await
     }
 
+    /// Request counts of a route in the last `minutes`.
+    pub async fn traffic(&self, name: &str, minutes: u32) -> Result<TrafficView, ClientError> {
+        let path = object_path("routes", &parse_name(name)?);
+        self.get(&format!("{path}/traffic?minutes={minutes}")).await
+    }
+
     /// Makes a consumer known.
     pub async fn apply_consumer(&self, consumer: &ConsumerSpec) -> Result<(), ClientError> {
         let path = object_path("consumers", &parse_name(&consumer.name)?);
@@ -211,6 +218,16 @@ impl Client {
     /// The spec published last, without hashes.
     pub async fn gateway(&self) -> Result<GatewayView, ClientError> {
         self.get("/v1/gateway").await
+    }
+
+    /// Changes of the node's objects below number `before`, newest first.
+    pub async fn audit(
+        &self,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditView>, ClientError> {
+        let before = before.map_or_else(String::new, |seq| format!("&before={seq}"));
+        self.get(&format!("/v1/audit?limit={limit}{before}")).await
     }
 
     /// The node's metrics in Prometheus' text format.

@@ -6,8 +6,9 @@ pub(crate) mod services;
 
 use std::time::Duration;
 
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::response::{IntoResponse as _, Response};
+use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 use lockgate_diag::codes;
 use lockgate_model::ServiceId;
@@ -68,6 +69,20 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
             let (line, column) = (error.line(), error.column());
             Failure::bad_request(format!("the body {what} at line {line}, column {column}"))
         })
+    }
+}
+
+/// A query string; its error names what is wrong with it.
+pub(crate) struct Asked<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Asked<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        match Query::<T>::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(rejection) => Err(Failure::bad_request(rejection.body_text())),
+        }
     }
 }
 

@@ -63,6 +63,7 @@ impl Api {
             .route("/v1/status", get(node::status))
             .route("/v1/shutdown", post(node::shutdown))
             .route("/v1/gateway", get(node::gateway))
+            .route("/v1/audit", get(node::audit))
             .route("/metrics", get(node::metrics))
             .route("/v1/services", get(services::list))
             .route(
@@ -80,6 +81,10 @@ impl Api {
                 put(objects::apply_route)
                     .get(objects::find_route)
                     .delete(objects::remove_route),
+            )
+            .route(
+                "/v1/routes/{project}/{stack}/{name}/traffic",
+                get(objects::traffic),
             )
             .route(
                 "/v1/consumers/{project}/{stack}/{name}",

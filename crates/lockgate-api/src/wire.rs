@@ -8,8 +8,8 @@ mod route;
 mod service;
 
 pub use node::{
-    ApiKeyBody, ApiKeyView, ConsumerBody, ConsumerView, GatewayView, NodeStatus, ShutdownBody,
-    UpstreamView,
+    ApiKeyBody, ApiKeyView, AuditView, ConsumerBody, ConsumerView, GatewayView, MinuteView,
+    NodeStatus, ShutdownBody, TrafficView, UpstreamView,
 };
 pub use problem::Problem;
 pub use route::{

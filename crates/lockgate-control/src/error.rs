@@ -23,7 +23,7 @@ pub enum ControlError {
     #[error("{}", .0.message)]
     Table(Box<Diagnostic>),
     /// The store failed. The source is for the node's log, not for the caller.
-    #[error("the node could not save the change")]
+    #[error("the store of the node failed")]
     Store(#[source] StoreError),
     /// The node is shutting down.
     #[error("the node is shutting down")]

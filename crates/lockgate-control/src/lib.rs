@@ -24,6 +24,9 @@ mod state;
 mod tasks;
 mod traffic;
 
+// The API may not know the store; these are the rows it shows.
+pub use lockgate_store::{AuditRow, LATENCY_BOUNDS_MS, Rollup};
+
 pub use error::ControlError;
 pub use objects::{ApiKeyRequest, RouteStatus};
 pub use services::{LogReader, ServiceLogLine};
@@ -229,6 +232,29 @@ impl Control {
     /// What the gateway made of the specs.
     pub fn table_status(&self) -> TableStatus {
         self.shared.status.borrow().clone()
+    }
+
+    /// Rows of the audit chain below `before` (all when `None`), newest first, at most `limit`.
+    pub async fn find_audit(
+        &self,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<AuditRow>, ControlError> {
+        let found = self.shared.store.find_audit(before, limit).await;
+        found.map_err(ControlError::Store)
+    }
+
+    /// Request counts of a route in the last `minutes`, oldest first, minutes without requests
+    /// left out. What came in the last seconds may be missing.
+    pub async fn find_traffic(
+        &self,
+        route: &str,
+        minutes: u32,
+    ) -> Result<Vec<Rollup>, ControlError> {
+        let now = self.shared.clock.now().as_secs().div_euclid(60);
+        let from = now - i64::from(minutes);
+        let found = self.shared.store.find_rollups(route, from, minutes).await;
+        found.map_err(ControlError::Store)
     }
 
     /// Where the gateway is reached, without a final slash.

@@ -5,11 +5,13 @@ use std::time::Duration;
 
 use axum::extract::State;
 use http::StatusCode;
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::Json;
+use super::{Asked, Json};
 use crate::failure::Failure;
 use crate::router::Shared;
-use crate::wire::{GatewayView, NodeStatus, Problem, ShutdownBody};
+use crate::wire::{AuditView, GatewayView, NodeStatus, Problem, ShutdownBody};
 
 /// How the node is.
 #[utoipa::path(get, path = "/v1/status", tag = "node",
@@ -61,4 +63,35 @@ pub(crate) async fn gateway(State(shared): State<Arc<Shared>>) -> axum::Json<Gat
     responses((status = 200, body = String, content_type = "text/plain")))]
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> String {
     (shared.node.metrics)()
+}
+
+/// Rows of a page when the caller does not say.
+const AUDIT_ROWS_DEFAULT: u32 = 50;
+/// Most rows of a page.
+const AUDIT_ROWS_MAX: u32 = 200;
+
+/// Which page of the audit chain.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct AuditQuery {
+    /// Rows below this number; the newest when absent.
+    before: Option<u64>,
+    /// At most this many, up to 200; 50 when absent.
+    limit: Option<u32>,
+}
+
+/// Changes of the node's objects, newest first.
+#[utoipa::path(get, path = "/v1/audit", tag = "node", params(AuditQuery),
+    responses((status = 200, body = Vec<AuditView>), (status = 400, body = Problem)))]
+pub(crate) async fn audit(
+    State(shared): State<Arc<Shared>>,
+    Asked(query): Asked<AuditQuery>,
+) -> Result<axum::Json<Vec<AuditView>>, Failure> {
+    let limit = query
+        .limit
+        .unwrap_or(AUDIT_ROWS_DEFAULT)
+        .min(AUDIT_ROWS_MAX);
+    let rows = shared.control.find_audit(query.before, limit).await?;
+    Ok(axum::Json(rows.into_iter().map(AuditView::from).collect()))
 }

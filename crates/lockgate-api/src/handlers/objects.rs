@@ -7,12 +7,14 @@ use http::StatusCode;
 use lockgate_control::ApiKeyRequest;
 use lockgate_diag::{Secret, codes};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
-use super::{Json, Segments, parse_id};
+use super::{Asked, Json, Segments, parse_id};
 use crate::failure::Failure;
 use crate::router::{CallerHolder, Shared};
 use crate::wire::{
-    ApiKeyBody, ApiKeyView, ConsumerBody, ConsumerView, Problem, RouteBody, RouteView,
+    ApiKeyBody, ApiKeyView, ConsumerBody, ConsumerView, Problem, RouteBody, RouteView, TrafficView,
 };
 
 /// Publishes a route; answers once a table that holds it serves.
@@ -58,6 +60,36 @@ pub(crate) async fn remove_route(
     let name = parse_id(segments)?.to_string();
     shared.control.remove_route(caller, name).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Minutes when the caller does not say: one hour.
+const MINUTES_DEFAULT: u32 = 60;
+/// Most minutes of one answer: one day.
+const MINUTES_MAX: u32 = 24 * 60;
+
+/// How far back.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TrafficQuery {
+    /// Minutes before now, up to 1,440; 60 when absent.
+    minutes: Option<u32>,
+}
+
+/// Request counts of a route per minute.
+#[utoipa::path(get, path = "/v1/routes/{project}/{stack}/{name}/traffic", tag = "routes",
+    params(("project" = String, Path), ("stack" = String, Path), ("name" = String, Path),
+        TrafficQuery),
+    responses((status = 200, body = TrafficView), (status = 400, body = Problem)))]
+pub(crate) async fn traffic(
+    State(shared): State<Arc<Shared>>,
+    Path(segments): Path<Segments>,
+    Asked(query): Asked<TrafficQuery>,
+) -> Result<axum::Json<TrafficView>, Failure> {
+    let name = parse_id(segments)?.to_string();
+    let minutes = query.minutes.unwrap_or(MINUTES_DEFAULT).min(MINUTES_MAX);
+    let rollups = shared.control.find_traffic(&name, minutes).await?;
+    Ok(axum::Json(rollups.into()))
 }
 
 /// Makes a consumer known.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
 use bytes::Bytes;
 use futures_util::stream;
@@ -15,7 +15,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
-use super::{Json, Segments, json_line, json_lines, parse_id};
+use super::{Asked, Json, Segments, json_line, json_lines, parse_id};
 use crate::failure::Failure;
 use crate::router::{CallerHolder, Shared};
 use crate::wire::{LogLine, Problem, ServiceBody, ServiceEvent, ServiceView};
@@ -45,7 +45,7 @@ pub(crate) async fn list(State(shared): State<Arc<Shared>>) -> axum::Json<Vec<Se
     request_body = ServiceBody,
     responses(
         (status = 200, body = ServiceEvent, content_type = "application/x-ndjson"),
-        (status = 400, body = Problem)))]
+        (status = 400, body = Problem), (status = 422, body = Problem)))]
 pub(crate) async fn apply(
     State(shared): State<Arc<Shared>>,
     Path(segments): Path<Segments>,
@@ -140,9 +140,8 @@ pub(crate) struct LogQuery {
 pub(crate) async fn logs(
     State(shared): State<Arc<Shared>>,
     Path(segments): Path<Segments>,
-    query: Result<Query<LogQuery>, axum::extract::rejection::QueryRejection>,
+    Asked(query): Asked<LogQuery>,
 ) -> Result<Response, Failure> {
-    let Query(query) = query.map_err(|rejection| Failure::bad_request(rejection.body_text()))?;
     let lines = query.lines.unwrap_or(LINES_DEFAULT).min(LINES_MAX);
     let mut reader = shared.control.open_logs(parse_id(segments)?, lines)?;
     let first = render_lines(reader.read().await);

@@ -1,5 +1,7 @@
 //! The node itself, consumers and API keys on the wire.
 
+use lockgate_control::{AuditRow, LATENCY_BOUNDS_MS, Rollup};
+use lockgate_model::Timestamp;
 use lockgate_model::gateway::{ApiKeySpec, EndpointSpec, GatewaySpec, UpstreamSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -135,6 +137,76 @@ impl From<&GatewaySpec> for GatewayView {
             consumers: spec.consumers.iter().map(|c| c.name.clone()).collect(),
             api_keys: spec.api_keys.iter().map(ApiKeyView::from).collect(),
             upstreams: spec.upstreams.iter().map(upstream).collect(),
+        }
+    }
+}
+
+/// One change of the node's objects.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuditView {
+    /// Number, without gaps; pass the last one as `before` for the next page.
+    pub seq: u64,
+    /// When.
+    pub at: String,
+    /// Who.
+    pub actor: String,
+    /// `put` or `remove`.
+    pub action: String,
+    /// What it was done to.
+    pub object: String,
+    /// The request it came with.
+    pub request_id: String,
+}
+
+impl From<AuditRow> for AuditView {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            seq: row.seq,
+            at: row.act.at.to_string(),
+            actor: row.act.actor,
+            action: row.action,
+            object: row.object,
+            request_id: row.act.request,
+        }
+    }
+}
+
+/// Request counts of a route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TrafficView {
+    /// Upper bounds of the latency buckets in milliseconds; the last bucket takes the rest.
+    pub bounds_ms: Vec<u64>,
+    /// Minutes with requests, oldest first.
+    pub minutes: Vec<MinuteView>,
+}
+
+/// Request counts of one minute.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MinuteView {
+    /// Its beginning.
+    pub at: String,
+    /// Requests.
+    pub requests: u64,
+    /// Requests answered with 500 and above.
+    pub errors: u64,
+    /// Requests per latency bucket.
+    pub latency: Vec<u64>,
+}
+
+impl From<Vec<Rollup>> for TrafficView {
+    fn from(rollups: Vec<Rollup>) -> Self {
+        let minute = |rollup: Rollup| MinuteView {
+            at: Timestamp::from_secs(rollup.minute.saturating_mul(60)).to_string(),
+            requests: rollup.requests,
+            errors: rollup.errors,
+            latency: rollup.latency.to_vec(),
+        };
+        Self {
+            bounds_ms: LATENCY_BOUNDS_MS.to_vec(),
+            minutes: rollups.into_iter().map(minute).collect(),
         }
     }
 }

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use lockgate_api::{Client, ClientError, Target};
 use lockgate_diag::Secret;
-use lockgate_model::ServiceId;
 use lockgate_model::gateway::ConsumerSpec;
 use lockgate_model::service::ServicePhase;
+use lockgate_model::{ServiceId, Timestamp};
+use lockgate_store::{LATENCY_BUCKETS, Rollup, Store as _};
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
@@ -68,6 +69,22 @@ async fn a_stack_is_brought_up_looked_at_and_taken_down() {
     assert_eq!(gateway.upstreams[0].endpoints.len(), 2);
     assert_eq!(gateway.api_keys[0].id, id);
     assert_eq!(client.metrics().await.unwrap(), "lockgate_up 1\n");
+
+    let audit = client.audit(None, 2).await.unwrap();
+    let changes: Vec<_> = audit
+        .iter()
+        .map(|row| (row.action.as_str(), row.object.as_str()))
+        .collect();
+    assert_eq!(
+        changes,
+        [
+            ("put", "API key 0123456789abcdef"),
+            ("put", "route shop/dev/r")
+        ]
+    );
+    assert!(audit[0].actor.starts_with("uid:") && audit[0].request_id.len() == 16);
+    let older = client.audit(Some(audit[1].seq), 1).await.unwrap();
+    assert_eq!(older[0].object, "consumer shop/dev/me");
 
     client.remove_api_key(id).await.unwrap();
     client.remove_route("shop/dev/r").await.unwrap();
@@ -148,6 +165,34 @@ async fn a_node_that_is_not_there_is_unreachable() {
         matches!(error, ClientError::Unreachable { .. }),
         "{error:?}"
     );
+}
+
+#[tokio::test]
+async fn traffic_is_told_per_minute() {
+    let node = Node::start().await;
+    let minute = Timestamp::from_secs(1_800_000_000).as_secs() / 60;
+    let mut latency = [0; LATENCY_BUCKETS];
+    latency[2] = 3;
+    let rollup = |minute| Rollup {
+        route: "shop/dev/r".into(),
+        minute,
+        requests: 3,
+        errors: 1,
+        latency,
+    };
+    let rollups = [rollup(minute), rollup(minute - 6)];
+    node.store.add_rollups(&rollups).await.unwrap();
+    let traffic = node.client.traffic("shop/dev/r", 5).await.unwrap();
+    assert_eq!(
+        traffic.minutes.len(),
+        1,
+        "a minute before the window is shown"
+    );
+    let minute = &traffic.minutes[0];
+    assert_eq!(minute.at, "2027-01-15T08:00:00Z");
+    assert_eq!((minute.requests, minute.errors), (3, 1));
+    assert_eq!(minute.latency, latency);
+    assert_eq!(traffic.bounds_ms.len() + 1, latency.len());
 }
 
 /// An answer that ends early must never look like a whole one.

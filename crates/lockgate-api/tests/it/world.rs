@@ -125,6 +125,7 @@ pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
     pub(crate) shutdowns: mpsc::Receiver<Duration>,
+    pub(crate) store: Arc<SqliteStore>,
     pub(crate) api: Api,
     pub(crate) stop: CancellationToken,
     _folder: tempfile::TempDir,
@@ -142,7 +143,8 @@ impl Node {
         let key = NodeKey::new([1; 32]);
         let rng = Arc::new(Counter::default());
         let path = folder.path().join("node.db");
-        let store = SqliteStore::open(&path, &key, rng.clone()).await.unwrap();
+        let store = SqliteStore::open(&path, &key, rng.clone()).await;
+        let store = Arc::new(store.unwrap());
         let (spec, mut specs) = watch::channel(Arc::new(GatewaySpec::default()));
         let (tables, status) = watch::channel(TableStatus::default());
         tokio::spawn(async move {
@@ -157,7 +159,7 @@ impl Node {
         let (_, records) = mpsc::channel(1);
         let control = Control::start(ControlSettings {
             platform: Arc::new(Machine::default()),
-            store: Arc::new(store),
+            store: store.clone(),
             spec,
             status,
             records,
@@ -186,6 +188,7 @@ impl Node {
             client,
             socket,
             shutdowns,
+            store,
             api,
             stop,
             _folder: folder,

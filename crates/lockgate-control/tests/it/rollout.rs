@@ -132,7 +132,7 @@ async fn a_rollout_that_cannot_be_saved_is_undone() {
         .store(true, std::sync::atomic::Ordering::SeqCst);
     let error = node.apply(service("ok", "b")).await.unwrap_err();
     assert!(matches!(error, ControlError::Store(_)), "{error:?}");
-    assert_eq!(world.running(), [old.clone()]);
+    assert_eq!(world.running(), std::slice::from_ref(&old));
     let back = Event::Table(Some(vec![world.endpoint(&old)]));
     assert_eq!(
         world
