@@ -25,6 +25,9 @@ pub(crate) struct StepCall<'a> {
     pub remove: Vec<EntryId>,
     /// The pending operation of the base that this step repeats.
     pub resolves: Option<u64>,
+    /// Inputs that the new entry is written with instead of the sent ones: those of an earlier
+    /// attempt, whose result the provider may have found.
+    pub remember: Option<PropertyMap>,
 }
 
 /// A provider call that was made.
@@ -35,6 +38,7 @@ struct Made {
     remove: Vec<EntryId>,
     /// It repeats a call whose answer was lost. A refusal then says nothing about the first one.
     repeats: bool,
+    remember: Option<PropertyMap>,
 }
 
 /// How a provider call ended.
@@ -43,7 +47,7 @@ pub(crate) enum Outcome {
     Done(EntryId, Arc<ResourceState>),
     /// The resource exists but is not in order; the entry keeps the reasons.
     Partial(EntryId, Arc<ResourceState>, Diagnostic),
-    /// Nothing happened.
+    /// Refused; nothing happened, unless an earlier attempt did it.
     Failed(Diagnostic),
     /// No one knows; the operation stays pending.
     Unresolved(Diagnostic),
@@ -74,7 +78,7 @@ impl Engine {
     async fn begin(
         &self,
         kind: PendingKind,
-        resource: &ResourceState,
+        intent: ResourceState,
         key: &str,
         resolves: Option<u64>,
     ) -> Result<u64, MonitorError> {
@@ -82,7 +86,7 @@ impl Engine {
         let mut entries = vec![JournalEntry::Begin {
             step,
             kind,
-            resource: Box::new(resource.clone()),
+            resource: Box::new(intent),
             idempotency_key: key.to_owned(),
         }];
         entries.extend(resolves.map(|pending| JournalEntry::Resolved { pending }));
@@ -103,8 +107,12 @@ impl Engine {
         let _permit = self.permit().await?;
         let repeats = call.key.is_some();
         let key = call.key.clone().unwrap_or_else(|| self.new_key());
+        let mut intent = resource.clone();
+        if let Some(inputs) = &call.remember {
+            intent.inputs.clone_from(inputs);
+        }
         let step = self
-            .begin(PendingKind::Creating, &resource, &key, call.resolves)
+            .begin(PendingKind::Creating, intent, &key, call.resolves)
             .await?;
         let answer = match call.handle {
             ProviderHandle::Unconfigured => Ok(CreateResponse::default()),
@@ -133,6 +141,7 @@ impl Engine {
             step,
             remove: call.remove,
             repeats,
+            remember: call.remember,
         };
         self.end(made, resource, answer).await
     }
@@ -157,7 +166,7 @@ impl Engine {
             ..resource.clone()
         };
         let step = self
-            .begin(PendingKind::Updating, &intent, &key, call.resolves)
+            .begin(PendingKind::Updating, intent, &key, call.resolves)
             .await?;
         let answer = match call.handle {
             ProviderHandle::Unconfigured => Ok(PropertyMap::new()),
@@ -179,6 +188,7 @@ impl Engine {
             step,
             remove: call.remove,
             repeats,
+            remember: call.remember,
         };
         self.end(made, resource, answer).await
     }
@@ -212,6 +222,7 @@ impl Engine {
             }
             Err(error) => return self.end_failed(&made, &urn, &error).await,
         };
+        resource.inputs = made.remember.unwrap_or(resource.inputs);
         mark_secrets(&mut resource);
         let entry = self.next_entry();
         let done = JournalEntry::Done {
@@ -240,7 +251,7 @@ impl Engine {
         };
         self.record(vec![failed], Durability::Durable).await?;
         let diagnostic = provider_diagnostic(made.verb, urn, error);
-        Ok(if unresolved {
+        Ok(if is_unresolved(error) {
             Outcome::Unresolved(diagnostic)
         } else {
             Outcome::Failed(diagnostic)
@@ -258,7 +269,9 @@ impl Engine {
         let urn = self.urn_of(old)?;
         let _permit = self.permit().await?;
         let key = self.new_key();
-        let step = self.begin(PendingKind::Deleting, old, &key, None).await?;
+        let step = self
+            .begin(PendingKind::Deleting, old.clone(), &key, None)
+            .await?;
         let request = DeleteRequest {
             id: old.id.clone(),
             old_inputs: old.inputs.clone(),

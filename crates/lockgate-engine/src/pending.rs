@@ -91,8 +91,8 @@ pub(crate) enum Adopted {
     Nothing,
     /// The entry of what was made, which counts as old now.
     Entry(usize),
-    /// The repeat was refused; creating goes on under this key.
-    Retry(String),
+    /// The repeat was refused; creating goes on under its key.
+    Retry(Box<PendingOperation>),
 }
 
 impl Engine {
@@ -195,9 +195,7 @@ impl Engine {
             adopted = match self.repeat_create(pending, handle, before, false).await? {
                 Ok((id, state)) => Adopted::Entry(self.push_old(id, state, Fate::Waiting)),
                 // The program may have mended what is refused; the key stays.
-                Err(_) if !stands && lost.len() == 1 => {
-                    Adopted::Retry(pending.1.idempotency_key.clone())
-                }
+                Err(_) if !stands && lost.len() == 1 => Adopted::Retry(Box::new(pending.1.clone())),
                 Err(diagnostic) => return Err(self.report(*diagnostic)),
             };
         }
@@ -264,6 +262,7 @@ impl Engine {
             key: Some(operation.idempotency_key.clone()),
             remove,
             resolves: Some(pending.0),
+            remember: None,
         };
         match self.create_remote(call, resource).await? {
             Outcome::Done(id, state) | Outcome::Partial(id, state, _) => {
@@ -273,9 +272,8 @@ impl Engine {
                 Ok(Ok((id, state)))
             }
             // A refused repeat does not prove that the first attempt made nothing.
-            Outcome::Failed(diagnostic) | Outcome::Unresolved(diagnostic) => {
-                Ok(Err(Box::new(diagnostic)))
-            }
+            Outcome::Failed(diagnostic) => Ok(Err(Box::new(diagnostic))),
+            Outcome::Unresolved(diagnostic) => Err(self.report(diagnostic)),
         }
     }
 

@@ -14,7 +14,6 @@ use crate::pending::Adopted;
 use crate::registry::ProviderHandle;
 use crate::show;
 use crate::source::{MonitorError, Registered, Registration};
-use crate::steps::Blank;
 
 impl Engine {
     /// Registers in a task of its own, so that a caller that goes away cuts no step in two.
@@ -65,22 +64,29 @@ impl Engine {
         mut goal: Goal,
         handle: &ProviderHandle,
     ) -> Result<Registered, MonitorError> {
-        let mut key = None;
+        let mut retry = None;
         match self.adopt(&goal.urn, goal.old, handle).await? {
             Adopted::Nothing => {}
             Adopted::Entry(index) => goal.old = Some(index),
-            Adopted::Retry(lost) => key = Some(lost),
+            Adopted::Retry(lost) => retry = Some(lost),
         }
         if let Some(id) = self.import_wanted(&goal) {
             goal.old = Some(self.import(&goal, handle, &id).await?);
         }
-        let old = goal.old.map(|index| self.old(index).1);
+        let mut old = goal.old.map(|index| self.old(index).1);
         let comparable = old.as_deref().filter(|old| !is_placeholder(old));
         let mut inputs = goal.inputs.clone();
         self.ignore_changes(&goal, comparable, &mut inputs);
         let forced = self.replace.matches(&goal.urn);
         let old_inputs = comparable.filter(|_| !forced).map(|old| old.inputs.clone());
         let inputs = self.check_inputs(&goal, handle, inputs, old_inputs).await?;
+        if let Some(lost) = retry {
+            let index = self
+                .create_again(&goal, handle, &lost, inputs.clone())
+                .await?;
+            goal.old = Some(index);
+            old = Some(self.old(index).1);
+        }
         match (goal.old, old) {
             (Some(index), Some(old)) if !is_placeholder(&old) => {
                 let verdict = self.verdict(&goal, handle, &old, &inputs).await?;
@@ -92,10 +98,7 @@ impl Engine {
                     self.same(&goal, index, inputs).await
                 }
             }
-            (placeholder, _) => {
-                let from = Blank { placeholder, key };
-                self.create(&goal, handle, from, inputs).await
-            }
+            (placeholder, _) => self.create(&goal, handle, placeholder, inputs).await,
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lockgate_diag::{Diagnostic, codes};
-use lockgate_model::{EntryId, PropertyMap, ResourceState, StepOp, Urn};
+use lockgate_model::{EntryId, PendingOperation, PropertyMap, ResourceState, StepOp, Urn};
 
 use crate::decide::Verdict;
 use crate::engine::{Engine, Fate, Live};
@@ -17,21 +17,13 @@ use crate::registry::ProviderHandle;
 use crate::show;
 use crate::source::{MonitorError, Registered};
 
-/// Where a create starts from.
-pub(crate) struct Blank {
-    /// An old entry that stood for the resource without being it.
-    pub placeholder: Option<usize>,
-    /// The key of an earlier attempt with unknown outcome.
-    pub key: Option<String>,
-}
-
 impl Engine {
     /// Creates a resource.
     pub(crate) async fn create(
         &self,
         goal: &Goal,
         handle: &ProviderHandle,
-        Blank { placeholder, key }: Blank,
+        placeholder: Option<usize>,
         inputs: PropertyMap,
     ) -> Result<Registered, MonitorError> {
         let (op, remove) = match placeholder {
@@ -43,15 +35,55 @@ impl Engine {
         self.begin_step(&event, &state)?;
         let call = StepCall {
             handle,
-            key,
+            key: None,
             remove,
             resolves: None,
+            remember: None,
         };
         let outcome = self.create_remote(call, state).await?;
         if let Some(index) = placeholder {
             self.settle_old(index, &outcome, Fate::Settled);
         }
         self.conclude_step(goal, event, outcome, placeholder.is_some())
+    }
+
+    /// Creates under the key of a lost attempt whose repeat was refused. Since the provider may
+    /// have found what that one made, the entry gets its inputs and is compared like an old one.
+    /// The index of the entry.
+    pub(crate) async fn create_again(
+        &self,
+        goal: &Goal,
+        handle: &ProviderHandle,
+        lost: &PendingOperation,
+        inputs: PropertyMap,
+    ) -> Result<usize, MonitorError> {
+        let state = goal.state(inputs);
+        let event = show::goal_step(StepOp::Create, goal, None, Some(&state));
+        self.begin_step(&event, &state)?;
+        let call = StepCall {
+            handle,
+            key: Some(lost.idempotency_key.clone()),
+            remove: goal
+                .old
+                .map(|index| self.old(index).0)
+                .into_iter()
+                .collect(),
+            resolves: None,
+            remember: Some(lost.resource.inputs.clone()),
+        };
+        let outcome = self.create_remote(call, state).await?;
+        if let Some(placeholder) = goal.old {
+            self.settle_old(placeholder, &outcome, Fate::Settled);
+        }
+        match outcome {
+            Outcome::Done(entry, state) | Outcome::Partial(entry, state, _) => {
+                self.step_done(event);
+                Ok(self.push_old(entry, state, Fate::Waiting))
+            }
+            Outcome::Failed(diagnostic) | Outcome::Unresolved(diagnostic) => {
+                Err(self.step_failed(event, diagnostic))
+            }
+        }
     }
 
     /// Changes a resource in place.
@@ -78,6 +110,7 @@ impl Engine {
             key,
             remove: vec![id],
             resolves: None,
+            remember: None,
         };
         let outcome = self.update_remote(call, &old, state).await?;
         self.settle_old(index, &outcome, Fate::Settled);
@@ -130,6 +163,7 @@ impl Engine {
             key: None,
             remove,
             resolves: None,
+            remember: None,
         };
         let outcome = self.create_remote(call, state).await?;
         let fate = if delete_first {
