@@ -5,6 +5,7 @@ use std::fs::Permissions;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockgate_model::service::{HealthCheck, HealthProbe, Rollout, ServiceLimits, ServiceSpec};
@@ -28,14 +29,24 @@ impl Clock for SystemClock {
     }
 }
 
-/// Differs per process, which is what port numbers need.
-pub(crate) struct ProcessRng(std::sync::atomic::AtomicU64);
+/// Differs per platform and process: two with one sequence would pick the same ports at once.
+pub(crate) struct ProcessRng(AtomicU64);
+
+impl ProcessRng {
+    fn new() -> Self {
+        static PLATFORMS: AtomicU64 = AtomicU64::new(1);
+        let number = PLATFORMS.fetch_add(1, Ordering::Relaxed);
+        Self(AtomicU64::new(
+            (u64::from(std::process::id()) << 32) + (number << 16),
+        ))
+    }
+}
 
 impl Rng for ProcessRng {
     fn fill(&self, buffer: &mut [u8]) {
         for byte in buffer {
             let step = 0x9e37_79b9_7f4a_7c15;
-            let mut x = self.0.fetch_add(step, std::sync::atomic::Ordering::Relaxed);
+            let mut x = self.0.fetch_add(step, Ordering::Relaxed);
             x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             *byte = (x ^ (x >> 31)) as u8;
@@ -98,11 +109,7 @@ pub(crate) fn settings(home: &Path, exe: &Path) -> LocalSettings {
         home: home.to_owned(),
         exe: exe.to_owned(),
         clock: Arc::new(SystemClock),
-        rng: Arc::new(ProcessRng(
-            u64::from(std::process::id())
-                .wrapping_mul(0x1234_5678_9abc)
-                .into(),
-        )),
+        rng: Arc::new(ProcessRng::new()),
         root: RootMode::Auto,
     }
 }
