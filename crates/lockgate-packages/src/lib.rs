@@ -25,3 +25,14 @@ pub mod schema;
 
 pub use node::{Node, NodeError};
 pub use packages::{Packages, PackagesSettings};
+
+/// An error and everything that led to it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text = format!("{text}: {cause}");
+        next = cause.source();
+    }
+    text
+}

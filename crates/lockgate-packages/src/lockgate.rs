@@ -18,6 +18,7 @@ use std::sync::Arc;
 use lockgate_diag::Severity;
 use lockgate_engine::event::EngineEvent;
 use lockgate_engine::provider::{CallContext, ProviderError};
+use lockgate_image::OsArch;
 use lockgate_model::{PropertyMap, Rng, ServiceId, Urn};
 
 use crate::bag;
@@ -25,6 +26,10 @@ use crate::images::{Images, ImagesError};
 use crate::node::{Node, NodeError};
 use crate::package::{Kind, Package};
 use crate::schema;
+
+/// What images are built for unless the program or the stack config says otherwise: never the
+/// machine of who builds, or two machines would give two digests.
+const OS_ARCH: &str = "linux/amd64";
 
 /// What the package works with.
 pub(crate) struct Hands {
@@ -35,7 +40,11 @@ pub(crate) struct Hands {
 }
 
 /// The package; `config` is the stack config of `lockgate:`.
-pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Package {
+pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, ProviderError> {
+    let os_arch =
+        OsArch::parse(bag::text(config, "platform").unwrap_or(OS_ARCH)).map_err(|error| {
+            ProviderError::failed(format!("stack config `lockgate:platform`: {error}"))
+        })?;
     let node = || Arc::clone(&hands.node);
     let images = || Arc::clone(&hands.images);
     let api_key = api_key::ApiKey {
@@ -45,11 +54,11 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Package {
     let build = build::Build {
         images: images(),
         project_dir: hands.project_dir.clone(),
-        os_arch: bag::text(config, "platform").map(str::to_owned),
+        os_arch: os_arch.clone(),
     };
-    let gate = gate::Gate {
+    let pin = pin::Pin {
         images: images(),
-        project_dir: hands.project_dir.clone(),
+        os_arch,
     };
     let kinds: [(&'static str, Box<dyn Kind>); 7] = [
         ("lockgate:gateway:ApiKey", Box::new(api_key)),
@@ -59,18 +68,18 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Package {
         ),
         ("lockgate:gateway:Route", Box::new(route::Route(node()))),
         ("lockgate:image:Build", Box::new(build)),
-        ("lockgate:image:Gate", Box::new(gate)),
-        ("lockgate:image:Pin", Box::new(pin::Pin(images()))),
+        ("lockgate:image:Gate", Box::new(gate::Gate(images()))),
+        ("lockgate:image:Pin", Box::new(pin)),
         (
             "lockgate:service:Service",
             Box::new(service::Service(node())),
         ),
     ];
-    Package {
+    Ok(Package {
         schema: Arc::clone(&schema::LOCKGATE),
         kinds: kinds.into(),
         functions: BTreeMap::new(),
-    }
+    })
 }
 
 /// Who a resource is on the node: project, stack and logical name.

@@ -82,7 +82,7 @@ impl Providers for Packages {
                     rng: Arc::clone(&settings.rng),
                     project_dir: settings.project_dir.clone(),
                 };
-                lockgate::package(&hands, config)
+                lockgate::package(&hands, config)?
             }
             "random" => random::package(&settings.rng),
             other => {

@@ -20,6 +20,7 @@ use super::files::{Folder, find_archive, find_assets};
 use super::mask::Mask;
 use super::run::{Captured, RunError, Script, Stream, run};
 use crate::bag;
+use crate::chain;
 use crate::check::failure;
 use crate::package::{Function, Kind};
 
@@ -176,16 +177,6 @@ fn say(ctx: &CallContext, severity: Severity, text: String) {
         text,
         ephemeral: false,
     });
-}
-
-fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }
 
 fn run_failed(error: RunError) -> ProviderError {

@@ -1,6 +1,6 @@
 //! `lockgate:image:Build`.
 
-use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,22 +9,21 @@ use lockgate_engine::provider::{
     CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffKind, DiffRequest,
     DiffResponse, PropertyDiff, ProviderError, ReadRequest, ReadResponse, UpdateRequest,
 };
+use lockgate_image::{
+    BuildRequest, Context, ContextFile, DockerfileSource, FileContent, ImageRecord, OsArch,
+    Progress, ProgressEvent,
+};
 use lockgate_model::image::LOCAL_REGISTRY;
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
-use lockgate_model::{Digest, PropertyMap, Value};
+use lockgate_model::{Digest, ImageReference, PropertyMap, Urn, Value};
 
 use super::{images_failed, progress};
 use crate::bag;
 use crate::check::failure;
 use crate::hash::hash_file;
-use crate::images::{
-    BuildContext, BuildRequest, BuiltImage, ContextFile, DockerfileSource, Images,
-};
+use crate::images::Images;
 use crate::package::Kind;
 
-/// What an image is built for unless the program or the stack config says otherwise: never the
-/// machine of who builds, or two machines would give two digests.
-const OS_ARCH: &str = "linux/amd64";
 /// Files of a context given as an archive.
 const FILES_MAX: usize = 10_000;
 /// Archives inside archives.
@@ -34,13 +33,17 @@ const DEPTH_MAX: usize = 16;
 pub(super) struct Build {
     pub(super) images: Arc<dyn Images>,
     pub(super) project_dir: PathBuf,
-    /// From stack config `lockgate:platform`.
-    pub(super) os_arch: Option<String>,
+    /// What images are built for unless a program says otherwise.
+    pub(super) os_arch: OsArch,
 }
 
 impl Build {
     /// What to build; `None` when an input is not known yet.
-    async fn request(&self, inputs: &PropertyMap) -> Result<Option<BuildRequest>, ProviderError> {
+    async fn request(
+        &self,
+        urn: &Urn,
+        inputs: &PropertyMap,
+    ) -> Result<Option<BuildRequest>, ProviderError> {
         if inputs.values().any(Value::contains_unknown) {
             return Ok(None);
         }
@@ -49,47 +52,61 @@ impl Build {
         // Hashing the files of an archive takes as long as reading them.
         let context = tokio::task::spawn_blocking(move || match context {
             Some(Value::Archive(archive)) => read_archive(&project_dir, &archive),
-            Some(Value::String(path)) => Ok(BuildContext::Folder(project_dir.join(path))),
+            Some(Value::String(path)) => Ok(Context::Folder(project_dir.join(path))),
             _ => Err("`context` is missing".to_owned()),
         });
         let context = context
             .await
             .map_err(|error| ProviderError::failed(error.to_string()))?
             .map_err(ProviderError::failed)?;
-        let dockerfile = match bag::text(inputs, "dockerfileInline") {
-            Some(text) => DockerfileSource::Inline(text.to_owned()),
-            None => {
-                let path = bag::text(inputs, "dockerfile").unwrap_or("Dockerfile");
-                DockerfileSource::Path(path.to_owned())
+        let os_arch = bag::text(inputs, "platform").map(OsArch::parse);
+        let os_arch = os_arch.unwrap_or_else(|| Ok(self.os_arch.clone()));
+        let os_arch = os_arch.map_err(|error| ProviderError::failed(error.to_string()))?;
+        let mut request = BuildRequest::new(repository(urn, inputs), context, os_arch);
+        if let Some(text) = bag::text(inputs, "dockerfileInline") {
+            request.dockerfile = DockerfileSource::Inline {
+                name: format!("{}.dockerfileInline", urn.name()),
+                text: text.to_owned(),
+            };
+        } else if let Some(path) = self.dockerfile(inputs) {
+            request.dockerfile = DockerfileSource::Path(path);
+        }
+        for (name, value) in bag::map(inputs, "args").into_iter().flatten() {
+            let Some(text) = value.as_str().map(str::to_owned) else {
+                continue;
+            };
+            match value {
+                Value::Secret(_) => {
+                    request.secret_args.insert(name.clone(), text.into());
+                }
+                _ => {
+                    request.build_args.insert(name.clone(), text);
+                }
             }
-        };
-        let os_arch = bag::text(inputs, "platform").or(self.os_arch.as_deref());
-        Ok(Some(BuildRequest {
-            context,
-            dockerfile,
-            args: bag::text_map(inputs, "args"),
-            target: bag::text(inputs, "target").map(str::to_owned),
-            os_arch: os_arch.unwrap_or(OS_ARCH).to_owned(),
-            labels: bag::text_map(inputs, "labels"),
-        }))
+        }
+        request.target = bag::text(inputs, "target").map(str::to_owned);
+        request.labels = bag::text_map(inputs, "labels");
+        Ok(Some(request))
     }
 
-    /// The image, from the store when its key is known there, else built. Not in the state yet.
+    /// The Dockerfile that the program names, which need not lie in the context.
+    fn dockerfile(&self, inputs: &PropertyMap) -> Option<PathBuf> {
+        let path = bag::text(inputs, "dockerfile")?;
+        Some(self.project_dir.join(path))
+    }
+
+    /// The image, from the store when its key is known there, else built.
     async fn build(
         &self,
         ctx: &CallContext,
         inputs: &PropertyMap,
-    ) -> Result<Option<BuiltImage>, ProviderError> {
-        let Some(request) = self.request(inputs).await? else {
+    ) -> Result<Option<ImageRecord>, ProviderError> {
+        let Some(request) = self.request(&ctx.urn, inputs).await? else {
             return Ok(None);
         };
-        let plan = self.images.plan(&request).await.map_err(images_failed)?;
-        if plan.known.is_some() {
-            return Ok(plan.known);
-        }
-        let say = |text: String| progress(ctx, text);
+        let lines = Lines(ctx);
         tokio::select! {
-            built = self.images.build(&request, &say) => built.map(Some).map_err(images_failed),
+            built = self.images.build(&request, &lines) => built.map(Some).map_err(images_failed),
             () = ctx.cancel.cancelled() => Err(ProviderError::Cancelled),
         }
     }
@@ -101,38 +118,66 @@ impl Build {
         mut outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
         if let Some(image) = self.build(ctx, inputs).await? {
-            let name = repository(ctx.urn.name());
+            let name = repository(&ctx.urn, inputs);
             let reference = format!("{LOCAL_REGISTRY}/{name}@{}", image.digest);
             outputs.insert("digest".into(), image.digest.to_string().into());
             outputs.insert("ref".into(), reference.into());
-            outputs.insert("buildKey".into(), image.key.into());
+            outputs.insert("buildKey".into(), image.key.hex().into());
             outputs.insert("sizeBytes".into(), bag::number(image.size_bytes));
+            if let Some(path) = self.dockerfile(inputs) {
+                outputs.insert("dockerfileHash".into(), hash(&path)?.into());
+            }
         }
         Ok(outputs)
     }
 }
 
-/// A logical name as a repository: lower case, everything else a dash.
-fn repository(name: &str) -> String {
-    let lower = name.to_lowercase();
+/// Progress of a build as lines of the deployment.
+struct Lines<'a>(&'a CallContext);
+
+impl Progress for Lines<'_> {
+    fn report(&self, event: ProgressEvent) {
+        let text = match event {
+            ProgressEvent::Step {
+                number,
+                total,
+                text,
+            } => format!("step {number}/{total}: {text}"),
+            ProgressEvent::Layer { digest, cached, .. } => {
+                let how = if cached { "reused" } else { "packed" };
+                format!("{how} layer {digest}")
+            }
+        };
+        progress(self.0, text);
+    }
+}
+
+/// The repository: the name given, or the logical name in lower case, all else a dash.
+fn repository(urn: &Urn, inputs: &PropertyMap) -> String {
+    if let Some(name) = bag::text(inputs, "name") {
+        return name.to_owned();
+    }
+    let lower = urn.name().to_lowercase();
     let plain: String = lower
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { '-' })
         .collect();
-    let trimmed = plain.trim_matches('-');
-    if trimmed.is_empty() {
-        "image".to_owned()
-    } else {
-        trimmed.to_owned()
+    match plain.trim_matches('-') {
+        "" => "image".to_owned(),
+        name => name.to_owned(),
     }
 }
 
-fn read_archive(project_dir: &Path, archive: &Archive) -> Result<BuildContext, String> {
+fn hash(path: &Path) -> Result<String, ProviderError> {
+    hash_file(path).map_err(|error| ProviderError::failed(error.to_string()))
+}
+
+fn read_archive(project_dir: &Path, archive: &Archive) -> Result<Context, String> {
     match &archive.source {
         ArchiveSource::Path(path) => {
             let path = project_dir.join(path);
             if path.is_dir() {
-                return Ok(BuildContext::Folder(path));
+                return Ok(Context::Folder(path));
             }
             Err(format!(
                 "`context` is the archive file `{}`, expected a folder or a map of assets",
@@ -143,9 +188,9 @@ fn read_archive(project_dir: &Path, archive: &Archive) -> Result<BuildContext, S
             "`context` is `{uri}`, expected a folder or a map of assets"
         )),
         ArchiveSource::Assets(entries) => {
-            let mut files = BTreeMap::new();
+            let mut files = Vec::new();
             read_entries(project_dir, "", entries, 0, &mut files)?;
-            Ok(BuildContext::Files(files))
+            Ok(Context::Files(files))
         }
     }
 }
@@ -155,7 +200,7 @@ fn read_entries(
     prefix: &str,
     entries: &PropertyMap,
     depth: usize,
-    files: &mut BTreeMap<String, ContextFile>,
+    files: &mut Vec<ContextFile>,
 ) -> Result<(), String> {
     for (name, value) in entries {
         let path = format!("{prefix}{name}");
@@ -167,7 +212,7 @@ fn read_entries(
         }
         match value.unsecret() {
             Value::Asset(asset) => {
-                files.insert(path.clone(), read_asset(project_dir, &path, asset)?);
+                files.push(read_asset(project_dir, path, asset)?);
             }
             Value::Archive(Archive {
                 source: ArchiveSource::Assets(inner),
@@ -186,26 +231,42 @@ fn read_entries(
 
 /// An asset that was hashed must still be that content: what is built is what was handed over,
 /// not what happens to lie at the path by now.
-fn read_asset(project_dir: &Path, name: &str, asset: &Asset) -> Result<ContextFile, String> {
-    match &asset.source {
-        AssetSource::Text(text) => Ok(ContextFile::Bytes(text.as_bytes().into())),
-        AssetSource::Uri(uri) => Err(format!(
-            "`context` takes `{name}` from `{uri}`, expected a file"
-        )),
-        AssetSource::Path(path) => {
-            let path = project_dir.join(path);
-            if let Some(expected) = &asset.hash {
-                let found = hash_file(&path).map_err(|error| error.to_string())?;
-                if found != *expected {
-                    return Err(format!(
-                        "`{}` changed after it was handed over as `{name}`",
-                        path.display()
-                    ));
-                }
-            }
-            Ok(ContextFile::Path(path))
+fn read_asset(project_dir: &Path, name: String, asset: &Asset) -> Result<ContextFile, String> {
+    let file = match &asset.source {
+        AssetSource::Text(text) => {
+            return Ok(ContextFile {
+                path: name,
+                content: FileContent::Bytes(text.as_bytes().into()),
+                executable: false,
+            });
+        }
+        AssetSource::Uri(uri) => {
+            return Err(format!(
+                "`context` takes `{name}` from `{uri}`, expected a file"
+            ));
+        }
+        AssetSource::Path(path) => project_dir.join(path),
+    };
+    if let Some(expected) = &asset.hash {
+        let found = hash_file(&file).map_err(|error| error.to_string())?;
+        if found != *expected {
+            return Err(format!(
+                "`{}` changed after it was handed over as `{name}`",
+                file.display()
+            ));
         }
     }
+    let metadata = fs_err::metadata(&file).map_err(|error| error.to_string())?;
+    Ok(ContextFile {
+        path: name,
+        executable: metadata.permissions().mode() & 0o100 != 0,
+        content: FileContent::Path(file),
+    })
+}
+
+fn is_repository(name: &str) -> bool {
+    let parsed = ImageReference::parse(&format!("{LOCAL_REGISTRY}/{name}"));
+    parsed.is_ok_and(|image| image.repository == name)
 }
 
 fn recorded_digest(outputs: &PropertyMap) -> Option<Digest> {
@@ -220,10 +281,13 @@ impl Kind for Build {
             let reason = "expected one of `dockerfile` and `dockerfileInline`, found both";
             failures.push(failure("dockerfileInline", reason));
         }
-        // Arguments are written into the image's history and environment.
-        if inputs.get("args").is_some_and(Value::contains_secret) {
-            let reason = "holds a secret, but build arguments end up in the image";
-            failures.push(failure("args", reason));
+        let name = bag::text(inputs, "name");
+        if let Some(name) = name.filter(|n| !is_repository(n)) {
+            let reason = format!("`{name}` is no repository name, expected for example `shop/web`");
+            failures.push(failure("name", reason));
+        }
+        if let Some(Err(error)) = bag::text(inputs, "platform").map(OsArch::parse) {
+            failures.push(failure("platform", error.to_string()));
         }
         if inputs.get("labels").is_some_and(Value::contains_secret) {
             failures.push(failure(
@@ -248,13 +312,14 @@ impl Kind for Build {
         mut found: DiffResponse,
     ) -> Result<DiffResponse, ProviderError> {
         // An archive carries the hashes of its content, so equal inputs are an equal image. A
-        // folder does not: its files are looked at.
-        let folder = matches!(
-            req.inputs.get("context").map(Value::unsecret),
-            Some(Value::String(_))
-        );
-        let differs = found.changes == DiffChanges::Some;
-        if !folder && !differs {
+        // folder and a Dockerfile do not: they are looked at.
+        let context = req.inputs.get("context").map(Value::unsecret);
+        let folder = matches!(context, Some(Value::String(_)));
+        let dockerfile = match self.dockerfile(&req.inputs) {
+            Some(path) => bag::text(&req.old_outputs, "dockerfileHash") != Some(&hash(&path)?),
+            None => false,
+        };
+        if !folder && !dockerfile && found.changes != DiffChanges::Some {
             return Ok(found);
         }
         let Some(image) = self.build(ctx, &req.inputs).await? else {
@@ -269,7 +334,8 @@ impl Kind for Build {
                 kind: DiffKind::Update,
                 input: true,
             };
-            detailed.insert("context".into(), difference);
+            let path = if dockerfile { "dockerfile" } else { "context" };
+            detailed.insert(path.into(), difference);
         }
         found.changes = if detailed.is_empty() {
             DiffChanges::None
@@ -286,7 +352,7 @@ impl Kind for Build {
     ) -> Result<CreateResponse, ProviderError> {
         let outputs = self.outputs(ctx, &req.inputs, req.inputs.clone()).await?;
         Ok(CreateResponse {
-            id: repository(ctx.urn.name()),
+            id: repository(&ctx.urn, &req.inputs),
             outputs,
         })
     }

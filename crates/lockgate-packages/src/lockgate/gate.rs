@@ -1,37 +1,30 @@
 //! `lockgate:image:Gate`: hands a reference on only after every check passed.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffKind, DiffRequest,
-    DiffResponse, PropertyDiff, ProviderError, UpdateRequest,
+    CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffRequest,
+    DiffResponse, ProviderError, UpdateRequest,
 };
-use lockgate_model::{Digest, ImageReference, PropertyMap, Value};
+use lockgate_image::gate::{Check, GatePolicy, GateReport, Ignore, Verdict};
+use lockgate_model::{Digest, ImageReference, PropertyMap, Timestamp, Value};
 
 use super::images_failed;
+use super::reader::Reader;
 use crate::bag;
 use crate::check::failure;
-use crate::hash::hash_file;
-use crate::images::{GateReport, GateRequest, Images};
+use crate::images::Images;
 use crate::package::Kind;
+use crate::path::index;
 
 /// Findings that a failure repeats; the rest are counted.
 const FINDINGS_SHOWN: usize = 20;
 
 /// The resource type.
-pub(super) struct Gate {
-    pub(super) images: Arc<dyn Images>,
-    pub(super) project_dir: PathBuf,
-}
+pub(super) struct Gate(pub(super) Arc<dyn Images>);
 
 impl Gate {
-    fn ignore_file(&self, inputs: &PropertyMap) -> Option<PathBuf> {
-        let path = bag::text(inputs, "ignoreFile")?;
-        Some(self.project_dir.join(path))
-    }
-
     /// Checks the image and adds what follows; an image that is not known changes nothing.
     async fn outputs(
         &self,
@@ -43,20 +36,21 @@ impl Gate {
         }
         let image = bag::text(inputs, "image").unwrap_or_default().to_owned();
         let digest = digest_of(&image).map_err(ProviderError::failed)?;
-        let ignore_file = self.ignore_file(inputs);
-        let request = GateRequest {
-            secrets: bag::boolean(inputs, "secrets").unwrap_or(true),
-            size_bytes_max: bag::unsigned(inputs, "maxSizeBytes"),
-            non_root: bag::boolean(inputs, "nonRoot").unwrap_or(false),
-            ignore_file: ignore_file.clone(),
-        };
-        let report = self.images.check_gate(&digest, &request).await;
-        let report = report.map_err(images_failed)?;
-        if report.checks.iter().any(|check| !check.findings.is_empty()) {
-            return Err(refusal(&image, &report));
+        let (ignores, failures) = read_ignores(inputs);
+        if let Some(first) = failures.first() {
+            let text = format!("`{}` {}", first.property, first.reason);
+            return Err(ProviderError::failed(text));
         }
-        if let Some(path) = ignore_file {
-            outputs.insert("ignoreHash".into(), hash(&path)?.into());
+        let policy = GatePolicy {
+            secrets: bag::boolean(inputs, "secrets").unwrap_or(true),
+            max_size_bytes: bag::unsigned(inputs, "maxSizeBytes"),
+            non_root: bag::boolean(inputs, "nonRoot").unwrap_or(false),
+            by_digest: true,
+        };
+        let report = self.0.check_gate(&digest, &policy, &ignores).await;
+        let report = report.map_err(images_failed)?;
+        if !report.passed {
+            return Err(refusal(&image, &report));
         }
         outputs.insert("report".into(), report_value(&report));
         outputs.insert("digest".into(), digest.to_string().into());
@@ -65,8 +59,36 @@ impl Gate {
     }
 }
 
-fn hash(path: &Path) -> Result<String, ProviderError> {
-    hash_file(path).map_err(|error| ProviderError::failed(error.to_string()))
+fn read_ignores(inputs: &PropertyMap) -> (Vec<Ignore>, Vec<CheckFailure>) {
+    let mut reader = Reader::new(inputs);
+    let mut ignores = Vec::new();
+    for (i, item) in bag::list(inputs, "ignores").iter().enumerate() {
+        let Some(map) = item.as_map() else { continue };
+        ignores.push(reader.at(map, index("ignores", i), |r| {
+            let text = |name| bag::text(map, name).map(str::to_owned);
+            if text("reason").is_some_and(|reason| reason.trim().is_empty()) {
+                r.fail("reason", "must not be empty");
+            }
+            Ignore {
+                rule: text("rule").unwrap_or_default(),
+                place: text("place"),
+                reason: text("reason").unwrap_or_default(),
+                expires: text("expires").and_then(|day| read_day(r, &day)),
+            }
+        }));
+    }
+    (ignores, reader.failures)
+}
+
+/// The start of a day in UTC.
+fn read_day(r: &mut Reader<'_>, day: &str) -> Option<Timestamp> {
+    let parsed = day.parse::<jiff::civil::Date>().ok();
+    let start = parsed.and_then(|date| date.to_zoned(jiff::tz::TimeZone::UTC).ok());
+    if start.is_none() {
+        let reason = format!("`{day}` is no day, expected for example `2027-01-31`");
+        r.fail("expires", reason);
+    }
+    start.map(|start| Timestamp::from_secs(start.timestamp().as_second()))
 }
 
 fn digest_of(image: &str) -> Result<Digest, String> {
@@ -79,38 +101,39 @@ fn digest_of(image: &str) -> Result<Digest, String> {
 }
 
 fn refusal(image: &str, report: &GateReport) -> ProviderError {
-    let failed = report
-        .checks
-        .iter()
-        .filter(|check| !check.findings.is_empty());
-    let names: Vec<String> = failed
-        .clone()
-        .map(|check| format!("`{}`", check.name))
-        .collect();
+    let failed = || report.checks.iter().filter(|c| c.verdict != Verdict::Pass);
+    let names: Vec<String> = failed().map(|check| format!("`{}`", check.id)).collect();
     let mut lines = vec![format!("image `{image}` did not pass {}", names.join(", "))];
-    let findings: Vec<&String> = failed.flat_map(|check| &check.findings).collect();
-    lines.extend(findings.iter().take(FINDINGS_SHOWN).map(|f| (*f).clone()));
-    if let Some(more) = findings
-        .len()
-        .checked_sub(FINDINGS_SHOWN)
-        .filter(|n| *n > 0)
-    {
+    let findings: Vec<String> = failed()
+        .flat_map(|check| &check.findings)
+        .filter(|finding| finding.ignored.is_none())
+        .map(|finding| format!("{} at {}: {}", finding.rule, finding.place, finding.detail))
+        .collect();
+    let more = findings.len().saturating_sub(FINDINGS_SHOWN);
+    lines.extend(findings.into_iter().take(FINDINGS_SHOWN));
+    if more > 0 {
         lines.push(format!("and {more} more"));
     }
     ProviderError::Failed {
         message: lines.join("\n"),
-        hints: vec!["fix what was found, or list it with reason and expiry in `ignoreFile`".into()],
+        hints: vec!["fix what was found, or accept it for a time with `ignores`".into()],
     }
 }
 
 fn report_value(report: &GateReport) -> Value {
-    let check = |check: &crate::images::GateCheck| {
+    let check = |check: &Check| {
+        let ignored = check
+            .findings
+            .iter()
+            .filter(|f| f.ignored.is_some())
+            .count();
         let fields: PropertyMap = [
-            ("passed".to_owned(), Value::Bool(check.findings.is_empty())),
-            ("ignored".to_owned(), bag::number(check.ignored)),
+            ("title".to_owned(), check.title.into()),
+            ("passed".to_owned(), (check.verdict == Verdict::Pass).into()),
+            ("ignored".to_owned(), bag::number(ignored as u64)),
         ]
         .into();
-        (check.name.clone(), Value::Map(fields))
+        (check.id.to_owned(), Value::Map(fields))
     };
     Value::Map(report.checks.iter().map(check).collect())
 }
@@ -128,6 +151,7 @@ impl Kind for Gate {
                 format!("expected at least 1, found {most}"),
             ));
         }
+        failures.extend(read_ignores(inputs).1);
         failures
     }
 
@@ -135,19 +159,11 @@ impl Kind for Gate {
         &self,
         _ctx: &CallContext,
         req: &DiffRequest,
-        mut found: DiffResponse,
+        found: DiffResponse,
     ) -> Result<DiffResponse, ProviderError> {
-        // The file is named in the inputs, but what it says decides.
-        if let Some(path) = self.ignore_file(&req.inputs)
-            && bag::text(&req.old_outputs, "ignoreHash") != Some(&hash(&path)?)
-        {
-            let difference = PropertyDiff {
-                kind: DiffKind::Update,
-                input: true,
-            };
-            let detailed = found.detailed.get_or_insert_default();
-            detailed.entry("ignoreFile".into()).or_insert(difference);
-            found.changes = DiffChanges::Some;
+        // An accepted finding counts again from its day on, without any change of the inputs.
+        if found.changes == DiffChanges::None && !bag::list(&req.inputs, "ignores").is_empty() {
+            self.outputs(&req.inputs, PropertyMap::new()).await?;
         }
         Ok(found)
     }

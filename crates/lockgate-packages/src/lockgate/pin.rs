@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use lockgate_engine::provider::{
     CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, UpdateRequest,
 };
+use lockgate_image::OsArch;
 use lockgate_model::{ImageReference, PropertyMap, Value};
 
 use super::images_failed;
@@ -15,7 +16,10 @@ use crate::images::Images;
 use crate::package::Kind;
 
 /// The resource type.
-pub(super) struct Pin(pub(super) Arc<dyn Images>);
+pub(super) struct Pin {
+    pub(super) images: Arc<dyn Images>,
+    pub(super) os_arch: OsArch,
+}
 
 impl Pin {
     async fn outputs(
@@ -31,7 +35,10 @@ impl Pin {
             .map_err(|error| ProviderError::failed(error.to_string()))?;
         let digest = match image.digest {
             Some(digest) => digest,
-            None => self.0.resolve(&image).await.map_err(images_failed)?,
+            None => {
+                let resolved = self.images.resolve(&image, &self.os_arch).await;
+                resolved.map_err(images_failed)?
+            }
         };
         outputs.insert("digest".into(), digest.to_string().into());
         outputs.insert("ref".into(), image.with_digest(digest).to_string().into());

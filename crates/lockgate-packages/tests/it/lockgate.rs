@@ -2,4 +2,5 @@
 
 mod gateway;
 mod image;
+mod local;
 mod service;

@@ -5,14 +5,13 @@ use std::sync::Arc;
 use lockgate_engine::provider::Providers;
 use lockgate_model::schema::{PropertyKind, PropertySchema};
 use lockgate_packages::Packages;
+use lockgate_packages::images::Images;
 
 use crate::support::{FakeImages, FakeNode, settings};
 
 fn packages() -> Packages {
-    let (node, images) = (
-        Arc::new(FakeNode::default()),
-        Arc::new(FakeImages::default()),
-    );
+    let images: Arc<dyn Images> = Arc::new(FakeImages::default());
+    let node = Arc::new(FakeNode::default());
     Packages::new(settings(std::path::Path::new("/"), &node, &images))
 }
 

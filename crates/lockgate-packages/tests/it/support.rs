@@ -12,13 +12,15 @@ use lockgate_engine::provider::{
     DiffRequest, DiffResponse, Provider, ProviderError, Providers, ReadRequest, ReadResponse,
     UpdateRequest,
 };
+use lockgate_image::gate::{Check, Finding, GatePolicy, GateReport, Ignore, Verdict};
+use lockgate_image::{
+    BuildKey, BuildRequest, Context, DockerfileSource, FileContent, ImageRecord, OsArch, Progress,
+    ProgressEvent,
+};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServicePhase, ServiceSpec, ServiceStatus};
-use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Urn, Value};
-use lockgate_packages::images::{
-    BuildContext, BuildPlan, BuildRequest, BuiltImage, ContextFile, GateCheck, GateReport,
-    GateRequest, Images, ImagesError,
-};
+use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Timestamp, Urn, Value};
+use lockgate_packages::images::{Images, ImagesError};
 use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus};
 use lockgate_packages::{Node, NodeError, Packages, PackagesSettings};
 use parking_lot::Mutex;
@@ -180,59 +182,69 @@ impl Node for FakeNode {
 #[derive(Default)]
 pub(crate) struct FakeImages {
     pub(crate) builds: AtomicU64,
-    pub(crate) gates: Mutex<Vec<GateRequest>>,
-    pub(crate) known: Mutex<BTreeMap<String, BuiltImage>>,
+    pub(crate) gates: Mutex<Vec<(GatePolicy, Vec<Ignore>)>>,
+    pub(crate) known: Mutex<BTreeMap<String, ImageRecord>>,
     /// What the next gate finds.
-    pub(crate) findings: Mutex<Vec<String>>,
+    pub(crate) findings: Mutex<Vec<Finding>>,
 }
 
-fn build_key(request: &BuildRequest) -> String {
+fn build_key(request: &BuildRequest) -> BuildKey {
     let read = |path: &Path| fs_err::read(path).unwrap();
     let mut content = format!(
-        "{:?} {:?} {:?} {} {:?}",
-        request.dockerfile, request.args, request.target, request.os_arch, request.labels
+        "{:?} {:?} {} {:?}",
+        request.build_args, request.target, request.platform, request.labels
     )
     .into_bytes();
+    match &request.dockerfile {
+        DockerfileSource::Path(path) if path.is_absolute() => content.extend(read(path)),
+        DockerfileSource::Path(_) => {}
+        DockerfileSource::Inline { text, .. } => content.extend(text.as_bytes()),
+    }
     match &request.context {
-        BuildContext::Folder(folder) => {
+        Context::Folder(folder) => {
             for entry in fs_err::read_dir(folder).unwrap() {
                 content.extend(read(&entry.unwrap().path()));
             }
         }
-        BuildContext::Files(files) => {
-            for (path, file) in files {
-                content.extend(path.as_bytes());
-                match file {
-                    ContextFile::Path(path) => content.extend(read(path)),
-                    ContextFile::Bytes(bytes) => content.extend(bytes.iter()),
+        Context::Files(files) => {
+            for file in files {
+                content.extend(format!("{} {}", file.path, file.executable).as_bytes());
+                match &file.content {
+                    FileContent::Path(path) => content.extend(read(path)),
+                    FileContent::Bytes(bytes) => content.extend(bytes.iter()),
                 }
             }
         }
     }
-    Digest::of(&content).hex()
+    BuildKey::parse(&Digest::of(&content).hex()).unwrap()
 }
 
 #[async_trait]
 impl Images for FakeImages {
-    async fn plan(&self, request: &BuildRequest) -> Result<BuildPlan, ImagesError> {
-        let key = build_key(request);
-        let known = self.known.lock().get(&key).cloned();
-        Ok(BuildPlan { key, known })
-    }
     async fn build(
         &self,
         request: &BuildRequest,
-        progress: &(dyn Fn(String) + Send + Sync),
-    ) -> Result<BuiltImage, ImagesError> {
-        self.builds.fetch_add(1, Ordering::Relaxed);
-        progress("1 layer".into());
+        progress: &dyn Progress,
+    ) -> Result<ImageRecord, ImagesError> {
         let key = build_key(request);
-        let image = BuiltImage {
-            digest: Digest::of(key.as_bytes()),
-            key: key.clone(),
+        if let Some(known) = self.known.lock().get(&key.hex()) {
+            return Ok(known.clone());
+        }
+        self.builds.fetch_add(1, Ordering::Relaxed);
+        progress.report(ProgressEvent::Step {
+            number: 1,
+            total: 1,
+            text: "COPY".into(),
+        });
+        let image = ImageRecord {
+            digest: Digest::of(key.hex().as_bytes()),
+            config_digest: Digest::of(b"config"),
+            diff_ids: Vec::new(),
+            key,
             size_bytes: 7,
+            built_at: Timestamp(0),
         };
-        self.known.lock().insert(key, image.clone());
+        self.known.lock().insert(key.hex(), image.clone());
         Ok(image)
     }
     async fn has(&self, digest: &Digest) -> Result<bool, ImagesError> {
@@ -244,20 +256,26 @@ impl Images for FakeImages {
     }
     async fn check_gate(
         &self,
-        _digest: &Digest,
-        request: &GateRequest,
+        digest: &Digest,
+        policy: &GatePolicy,
+        ignores: &[Ignore],
     ) -> Result<GateReport, ImagesError> {
-        self.gates.lock().push(request.clone());
-        let check = GateCheck {
-            name: "secrets".into(),
-            findings: self.findings.lock().clone(),
-            ignored: 0,
+        self.gates.lock().push((policy.clone(), ignores.to_vec()));
+        let findings = self.findings.lock().clone();
+        let passed = findings.is_empty();
+        let check = Check {
+            id: "secrets",
+            title: "no secrets",
+            verdict: if passed { Verdict::Pass } else { Verdict::Fail },
+            findings,
         };
         Ok(GateReport {
+            digest: *digest,
+            passed,
             checks: vec![check],
         })
     }
-    async fn resolve(&self, image: &ImageReference) -> Result<Digest, ImagesError> {
+    async fn resolve(&self, image: &ImageReference, _: &OsArch) -> Result<Digest, ImagesError> {
         if image.is_local() {
             return Ok(Digest::of(b"local"));
         }
@@ -285,10 +303,26 @@ impl World {
     }
 
     pub(crate) async fn with_config(package: &str, config: PropertyMap) -> Self {
-        let node = Arc::new(FakeNode::default());
         let images = Arc::new(FakeImages::default());
+        Self::with_images(
+            package,
+            config,
+            Arc::clone(&images) as Arc<dyn Images>,
+            images,
+        )
+        .await
+    }
+
+    /// Over another image side than the fake one.
+    pub(crate) async fn with_images(
+        package: &str,
+        config: PropertyMap,
+        used: Arc<dyn Images>,
+        images: Arc<FakeImages>,
+    ) -> Self {
+        let node = Arc::new(FakeNode::default());
         let project = tempfile::tempdir().unwrap();
-        let packages = Packages::new(settings(project.path(), &node, &images));
+        let packages = Packages::new(settings(project.path(), &node, &used));
         Self {
             provider: packages.configure(package, None, &config).await.unwrap(),
             node,
@@ -450,13 +484,13 @@ impl World {
 pub(crate) fn settings(
     project: &Path,
     node: &Arc<FakeNode>,
-    images: &Arc<FakeImages>,
+    images: &Arc<dyn Images>,
 ) -> PackagesSettings {
     PackagesSettings {
         project_dir: project.to_owned(),
         base_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         rng: Arc::new(TestRng(AtomicU64::new(0))),
-        images: Arc::clone(images) as Arc<dyn Images>,
+        images: Arc::clone(images),
         node: Arc::clone(node) as Arc<dyn Node>,
     }
 }

@@ -3,8 +3,9 @@
 use std::sync::atomic::Ordering;
 
 use lockgate_engine::provider::DiffChanges;
+use lockgate_image::gate::Finding;
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
-use lockgate_model::{Digest, PropertyMap, Value};
+use lockgate_model::{Digest, PropertyMap, Timestamp, Value};
 
 use crate::support::{World, bag, message};
 
@@ -108,11 +109,56 @@ async fn stack_config_decides_the_platform() {
 }
 
 #[tokio::test]
-async fn secrets_cannot_enter_an_image() {
+async fn wrong_builds_name_the_property_and_what_was_expected() {
     let world = World::new("lockgate").await;
-    let inputs = bag(r#"{"context": ".", "args": {"A": {"$secret": "canary"}}}"#);
-    let expected = "args: holds a secret, but build arguments end up in the image";
-    assert_eq!(world.refused(BUILD, inputs).await, [expected]);
+    for (rest, expected) in [
+        (
+            r#""labels": {"a": {"$secret": "canary"}}"#,
+            "labels: holds a secret, but labels end up in the image",
+        ),
+        (
+            r#""dockerfile": "D", "dockerfileInline": "FROM scratch""#,
+            "dockerfileInline: expected one of `dockerfile` and `dockerfileInline`, found both",
+        ),
+        (
+            r#""platform": "linux""#,
+            "platform: `linux` is not `os/arch` or `os/arch/variant`, for example `linux/amd64`",
+        ),
+        (
+            r#""name": "Web:1""#,
+            "name: `Web:1` is no repository name, expected for example `shop/web`",
+        ),
+    ] {
+        let inputs = bag(&format!(r#"{{"context": ".", {rest}}}"#));
+        assert_eq!(world.refused(BUILD, inputs).await, [expected], "{rest}");
+    }
+}
+
+#[tokio::test]
+async fn an_edited_dockerfile_beside_an_archive_is_a_difference() {
+    let world = World::new("lockgate").await;
+    let dockerfile = world.project.path().join("Dockerfile");
+    fs_err::write(&dockerfile, "FROM scratch").unwrap();
+    let mut inputs = handed_over(&world, "v1", "v1");
+    inputs.remove("dockerfileInline");
+    inputs.extend(bag(r#"{"dockerfile": "Dockerfile", "name": "shop/app"}"#));
+    let outputs = world
+        .create(BUILD, inputs.clone(), false)
+        .await
+        .unwrap()
+        .outputs;
+    let reference = outputs["ref"].as_str().unwrap();
+    assert!(
+        reference.starts_with("lockgate.local/shop/app@sha256:"),
+        "{reference}"
+    );
+    let diff = || world.diff_with(BUILD, inputs.clone(), outputs.clone(), inputs.clone());
+    assert_eq!(diff().await.changes, DiffChanges::None);
+    fs_err::write(&dockerfile, "FROM scratch\nUSER 1").unwrap();
+    let changed = diff().await;
+    assert_eq!(changed.changes, DiffChanges::Some);
+    let detailed = changed.detailed.unwrap();
+    assert_eq!(detailed.keys().collect::<Vec<_>>(), ["dockerfile"]);
 }
 
 #[tokio::test]
@@ -132,28 +178,35 @@ async fn refresh_finds_an_image_that_left_the_store() {
     assert!(read.is_none());
 }
 
+fn finding() -> Finding {
+    Finding {
+        rule: "private-key".into(),
+        place: "/app/key.pem".into(),
+        detail: "a private key".into(),
+        ignored: None,
+    }
+}
+
 #[tokio::test]
 async fn a_gate_hands_the_reference_on_only_when_every_check_passed() {
     let world = World::new("lockgate").await;
     let image = format!("lockgate.local/web@{}", Digest::of(b"v1"));
-    fs_err::write(world.project.path().join("i.yaml"), "").unwrap();
     let inputs = bag(&format!(
-        r#"{{"image": "{image}", "maxSizeBytes": 10, "nonRoot": true, "ignoreFile": "i.yaml"}}"#
+        r#"{{"image": "{image}", "maxSizeBytes": 10, "nonRoot": true, "ignores":
+            [{{"rule": "private-key", "place": "/t", "reason": "test", "expires": "1970-01-02"}}]}}"#
     ));
     let created = world.create(GATE, inputs.clone(), true).await.unwrap();
     assert_eq!(created.outputs["ref"], Value::from(image.as_str()));
-    let request = world.images.gates.lock()[0].clone();
-    assert!(request.secrets && request.non_root);
-    assert_eq!(request.size_bytes_max, Some(10));
-    assert_eq!(
-        request.ignore_file,
-        Some(world.project.path().join("i.yaml"))
-    );
-    *world.images.findings.lock() = vec!["/app/.env holds an access key".into()];
+    let (policy, ignores) = world.images.gates.lock()[0].clone();
+    assert!(policy.secrets && policy.non_root && policy.by_digest);
+    assert_eq!(policy.max_size_bytes, Some(10));
+    assert_eq!(ignores[0].expires, Some(Timestamp::from_secs(86_400)));
+    *world.images.findings.lock() = vec![finding()];
     for preview in [true, false] {
         let failed = message(world.create(GATE, inputs.clone(), preview).await);
-        let expected =
-            format!("image `{image}` did not pass `secrets`\n/app/.env holds an access key");
+        let expected = format!(
+            "image `{image}` did not pass `secrets`\nprivate-key at /app/key.pem: a private key"
+        );
         assert_eq!(failed, expected);
     }
     let unknown = world
@@ -164,24 +217,53 @@ async fn a_gate_hands_the_reference_on_only_when_every_check_passed() {
 }
 
 #[tokio::test]
-async fn an_edited_ignore_file_is_a_difference() {
+async fn a_gate_is_checked_anew_only_while_findings_are_accepted() {
     let world = World::new("lockgate").await;
-    let file = world.project.path().join("i.yaml");
-    fs_err::write(&file, "").unwrap();
     let digest = Digest::of(b"v1");
-    let inputs = bag(&format!(
-        r#"{{"image": "lockgate.local/web@{digest}", "ignoreFile": "i.yaml"}}"#
+    let plain = bag(&format!(r#"{{"image": "lockgate.local/web@{digest}"}}"#));
+    assert_eq!(
+        world.diff(GATE, plain.clone(), plain.clone()).await.changes,
+        DiffChanges::None
+    );
+    assert!(world.images.gates.lock().is_empty());
+    let mut accepting = plain;
+    accepting.extend(bag(
+        r#"{"ignores": [{"rule": "r", "reason": "test", "expires": "2999-01-01"}]}"#,
     ));
-    let outputs = world
-        .create(GATE, inputs.clone(), false)
-        .await
-        .unwrap()
-        .outputs;
-    let diff = || world.diff_with(GATE, inputs.clone(), outputs.clone(), inputs.clone());
-    assert_eq!(diff().await.changes, DiffChanges::None);
-    fs_err::write(&file, "more").unwrap();
-    assert_eq!(diff().await.changes, DiffChanges::Some);
+    let diff = world.diff(GATE, accepting.clone(), accepting).await;
+    assert_eq!(diff.changes, DiffChanges::None);
     assert_eq!(world.images.gates.lock().len(), 1);
+}
+
+#[tokio::test]
+async fn wrong_gates_name_the_property_and_what_was_expected() {
+    let world = World::new("lockgate").await;
+    let digest = Digest::of(b"v1");
+    for (rest, expected) in [
+        (
+            r#""ignores": [{"rule": "r", "reason": "test"}]"#,
+            "ignores[0].expires: is required, expected a string",
+        ),
+        (
+            r#""ignores": [{"rule": "r", "reason": " ", "expires": "2999-01-01"}]"#,
+            "ignores[0].reason: must not be empty",
+        ),
+        (
+            r#""ignores": [{"rule": "r", "reason": "test", "expires": "soon"}]"#,
+            "ignores[0].expires: `soon` is no day, expected for example `2027-01-31`",
+        ),
+        (
+            r#""maxSizeBytes": 0"#,
+            "maxSizeBytes: expected at least 1, found 0",
+        ),
+    ] {
+        let inputs = format!(r#"{{"image": "lockgate.local/web@{digest}", {rest}}}"#);
+        assert_eq!(
+            world.refused(GATE, bag(&inputs)).await,
+            [expected],
+            "{rest}"
+        );
+    }
 }
 
 #[tokio::test]

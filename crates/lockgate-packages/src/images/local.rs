@@ -1,0 +1,105 @@
+//! The image side of one machine: the assembler, the local store, and a resolver for what comes
+//! from elsewhere.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use lockgate_diag::Diagnostic;
+use lockgate_image::gate::{GatePolicy, GateReport, Ignore, evaluate};
+use lockgate_image::{
+    BaseResolver, BuildError, BuildRequest, Builder, ImageRecord, OsArch, Progress,
+};
+use lockgate_model::{Clock, Digest, ImageReference};
+
+use super::{Images, ImagesError};
+
+/// Builds with the assembler and resolves through a [`BaseResolver`].
+pub struct LocalImages {
+    builder: Builder,
+    resolver: Arc<dyn BaseResolver>,
+    clock: Arc<dyn Clock>,
+}
+
+impl LocalImages {
+    /// Over a builder, whose store is used for everything else too. The clock tells which ignores
+    /// of a gate have expired.
+    pub fn new(builder: Builder, resolver: Arc<dyn BaseResolver>, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            builder,
+            resolver,
+            clock,
+        }
+    }
+}
+
+/// Every mistake with its place, then what led to it.
+fn describe(diagnostic: &Diagnostic) -> String {
+    let place = diagnostic.labels.first().map(|label| {
+        let (line, column) = label.file.line_column(label.span.start);
+        format!("{}:{line}:{column}: ", label.file.path)
+    });
+    let mut text = format!("{}{}", place.unwrap_or_default(), diagnostic.message);
+    for cause in &diagnostic.causes {
+        text.push_str(": ");
+        text.push_str(cause);
+    }
+    text
+}
+
+fn build_failed(error: &BuildError) -> ImagesError {
+    let diagnostics = error.diagnostics();
+    let errors = diagnostics.iter().filter(|d| d.is_error());
+    ImagesError {
+        message: errors.map(describe).collect::<Vec<_>>().join("\n"),
+        hints: diagnostics.into_iter().flat_map(|d| d.hints).collect(),
+    }
+}
+
+fn failed(error: &(dyn std::error::Error + 'static)) -> ImagesError {
+    ImagesError {
+        message: crate::chain(error),
+        hints: Vec::new(),
+    }
+}
+
+#[async_trait]
+impl Images for LocalImages {
+    async fn build(
+        &self,
+        request: &BuildRequest,
+        progress: &dyn Progress,
+    ) -> Result<ImageRecord, ImagesError> {
+        let plan = self.builder.plan(request).await;
+        let plan = plan.map_err(|error| build_failed(&error))?;
+        let built = self.builder.build(&plan, progress).await;
+        built.map_err(|error| build_failed(&error))
+    }
+
+    async fn has(&self, digest: &Digest) -> Result<bool, ImagesError> {
+        Ok(self.builder.store().has(digest))
+    }
+
+    async fn check_gate(
+        &self,
+        digest: &Digest,
+        policy: &GatePolicy,
+        ignores: &[Ignore],
+    ) -> Result<GateReport, ImagesError> {
+        let (store, now) = (self.builder.store().clone(), self.clock.now());
+        let (digest, policy, ignores) = (*digest, policy.clone(), ignores.to_vec());
+        // The scan reads and inflates every layer.
+        let report =
+            tokio::task::spawn_blocking(move || evaluate(&store, &digest, &policy, &ignores, now));
+        report.await.map_err(|error| failed(&error))
+    }
+
+    async fn resolve(
+        &self,
+        image: &ImageReference,
+        os_arch: &OsArch,
+    ) -> Result<Digest, ImagesError> {
+        let store = self.builder.store();
+        let resolved = self.resolver.resolve(image, os_arch, store).await;
+        resolved.map_err(|error| failed(&error))
+    }
+}
