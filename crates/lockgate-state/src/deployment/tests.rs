@@ -402,4 +402,20 @@ proptest! {
         prop_assert_eq!(&fixture.decode(&shown).unwrap(), &snapshot);
         prop_assert_eq!(fixture.encode(&snapshot, ExportedSecrets::Encrypted), cells);
     }
+
+    #[test]
+    fn a_mangled_deployment_is_refused_or_consistent(
+        at in 0..FULL.len(),
+        removed in 0..40usize,
+        added in "[{}\\[\\]\",:0-9a-z]{0,6}",
+    ) {
+        let mut text = full_text();
+        let ends = [at, (at + removed).min(text.len())].map(|end| text.floor_char_boundary(end));
+        text.replace_range(ends[0]..ends[1], &added);
+        if let Ok(snapshot) = FIXTURE.decode(&text) {
+            prop_assert!(check_integrity(&snapshot).is_ok());
+            let again = FIXTURE.encode(&snapshot, ExportedSecrets::Encrypted);
+            prop_assert!(FIXTURE.decode(&again).is_ok());
+        }
+    }
 }

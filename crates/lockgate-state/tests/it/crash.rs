@@ -11,8 +11,8 @@ use rustix::process::Signal;
 
 use crate::backend::entry;
 use crate::support::{
-    ChildProcess, TestClock, TestRng, World, added, block_on, child_folder, open_backend, say,
-    thing,
+    ChildProcess, TestClock, TestRng, World, added, block_on, child_folder, new_folder,
+    open_backend, say, thing,
 };
 
 /// How many fault points the child passes before it dies.
@@ -143,7 +143,7 @@ fn a_life_killed_anywhere_can_be_lived_again() {
     }
     let mut points = BTreeSet::new();
     for die_at in 0.. {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = new_folder();
         let said = listen_to(TEST, folder.path(), die_at);
         points.extend(said.points);
         let backend = open_backend(folder.path(), &TestClock::new());

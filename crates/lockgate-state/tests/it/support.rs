@@ -59,6 +59,16 @@ impl Rng for TestRng {
     }
 }
 
+/// A folder in memory where there is one: these tests count fsyncs, they need not wait for them.
+pub(crate) fn new_folder() -> tempfile::TempDir {
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        tempfile::tempdir_in(memory).unwrap()
+    } else {
+        tempfile::tempdir().unwrap()
+    }
+}
+
 /// A backend in a folder with one stack, `shop/dev`.
 pub(crate) struct World {
     pub(crate) folder: tempfile::TempDir,
@@ -69,7 +79,7 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = new_folder();
         let clock = TestClock::new();
         let backend = open_backend(folder.path(), &clock);
         let stack = StackName::new("shop", "dev").unwrap();
