@@ -13,6 +13,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use lockgate_model::service::HealthProbe;
 use lockgate_service::{ExitCause, InstanceSpec, LocalPlatform, LogFrom, Platform as _};
 
 fn main() -> ExitCode {
@@ -82,6 +83,7 @@ async fn life(platform: &LocalPlatform, spec: InstanceSpec) -> Result<Vec<String
     if exit.cause != ExitCause::Code(0) {
         return Err(text(&exit));
     }
+    serve(platform).await?;
     let log = platform
         .logs(&id, LogFrom::Last(1000))
         .await
@@ -91,4 +93,32 @@ async fn life(platform: &LocalPlatform, spec: InstanceSpec) -> Result<Vec<String
         .await
         .map_err(|error| text(&error))?;
     Ok(log.lines.into_iter().map(|line| line.text).collect())
+}
+
+/// Reaches a service in a network of its own, by all three probes.
+async fn serve(platform: &LocalPlatform) -> Result<(), String> {
+    let mut spec = support::spec("server", &[]);
+    spec.service.fixed_port = Some(80);
+    let text = |error: &dyn std::fmt::Debug| format!("{error:?}");
+    platform.start(spec).await.map_err(|error| text(&error))?;
+    let timeout = Duration::from_secs(10);
+    while platform
+        .probe("server", &HealthProbe::Tcp, timeout)
+        .await
+        .is_err()
+    {
+        tokio::task::yield_now().await;
+    }
+    let http = HealthProbe::Http {
+        path: "/".to_owned(),
+    };
+    platform.probe("server", &http, timeout).await?;
+    let argv = ["/probe", "exit", "0"].map(str::to_owned).to_vec();
+    platform
+        .probe("server", &HealthProbe::Command { argv }, timeout)
+        .await?;
+    platform
+        .stop("server", timeout)
+        .await
+        .map_err(|error| text(&error))
 }

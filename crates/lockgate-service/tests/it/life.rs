@@ -283,3 +283,41 @@ async fn forty_starts_at_once_all_serve() {
     }
     assert_eq!(lab.left(), [""; 0]);
 }
+
+/// The figures are printed; the bounds are what a loaded machine must keep in a debug build.
+#[tokio::test]
+async fn a_start_is_quick_and_its_pid_1_is_small() {
+    let lab = Lab::new();
+    let mut times = Vec::new();
+    let mut pids = Vec::new();
+    for n in 0..20 {
+        let begun = Instant::now();
+        let instance = lab
+            .platform
+            .start(spec(&format!("small-{n}"), &[]))
+            .await
+            .unwrap();
+        times.push(begun.elapsed());
+        pids.push(instance.pid);
+    }
+    let pss = |pid: u32| -> Option<u64> {
+        let text = fs_err::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"))?;
+        line.trim().strip_suffix(" kB")?.trim().parse().ok()
+    };
+    let mut sizes: Vec<_> = pids.into_iter().filter_map(pss).collect();
+    times.sort();
+    sizes.sort_unstable();
+    println!(
+        "20 in a row: median {:?}, worst {:?}; Pss kB {sizes:?}",
+        times[10], times[19]
+    );
+    assert!(times[10] < SECOND / 2, "{times:?}");
+    assert!(sizes.iter().all(|kb| *kb < 8192), "{sizes:?}");
+    for n in 0..20 {
+        lab.platform
+            .stop(&format!("small-{n}"), SECOND)
+            .await
+            .unwrap();
+    }
+}
