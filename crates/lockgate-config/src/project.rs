@@ -132,7 +132,8 @@ pub fn load_source(path: &Path, shown: &str) -> Result<Arc<SourceFile>, Box<Diag
     }
 }
 
-/// Parses a project file. The project is `None` when the name or the runtime is missing.
+/// Parses a project file. The project is `None` when the name or the runtime is missing. For the
+/// runtime `yaml`, mistakes that the program's parser reports too are left to it.
 pub fn parse_project(file: &Arc<SourceFile>, root: PathBuf) -> (Option<Project>, Vec<Diagnostic>) {
     let (tree, found) = parse_map(file);
     let mut report = Report::new(file);
@@ -148,6 +149,7 @@ pub fn parse_project(file: &Arc<SourceFile>, root: PathBuf) -> (Option<Project>,
         owner,
         Unknown::WarnNear,
     );
+    let shared = report.found.len();
     let text = |name: &'static str, report: &mut Report| {
         let node = fields.get(name)?;
         report.string(name, node)
@@ -197,6 +199,10 @@ pub fn parse_project(file: &Arc<SourceFile>, root: PathBuf) -> (Option<Project>,
         stack_config_dir,
         required_version,
     });
+    if project.as_ref().is_some_and(|p| p.runtime.name == "yaml") {
+        // The file is also the program, whose parser says the same again about syntax and fields.
+        report.found.drain(..shared);
+    }
     (project, report.found)
 }
 

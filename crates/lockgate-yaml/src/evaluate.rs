@@ -25,6 +25,22 @@ use crate::program::{ConfigEntry, ConfigType, Entry, EntryKind};
 /// of a provider that a preview would create.
 const UNKNOWN_TEXT: &str = "04da6b54-80e4-46f7-96ec-b56ff0331ba9";
 
+/// Most bytes that the references of one entry may copy: a chain of variables that each name the
+/// last one twice would else double without end.
+const VALUE_BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Roughly what a value takes in memory.
+fn size(value: &Value) -> usize {
+    let inner = match value {
+        Value::String(text) => text.len(),
+        Value::List(items) => items.iter().map(size).sum(),
+        Value::Map(map) => map.iter().map(|(key, item)| key.len() + size(item)).sum(),
+        Value::Secret(inner) => size(inner),
+        _ => 0,
+    };
+    inner + size_of::<Value>()
+}
+
 /// A value and the resources it came from.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Tracked {
@@ -100,6 +116,8 @@ pub(crate) struct Evaluator<'e> {
     pub(crate) slots: &'e HashMap<u32, Tracked>,
     /// Where values came from, since the last [`Evaluator::tracked`].
     pub(crate) sources: Vec<Urn>,
+    /// Bytes copied by references so far.
+    pub(crate) copied_bytes: usize,
     /// Things nobody means but that are kept as the original does them.
     pub(crate) warnings: Vec<Diagnostic>,
 }
@@ -259,6 +277,16 @@ impl<'e> Evaluator<'e> {
     }
 
     fn reference(&mut self, reference: &Reference) -> Result<Value, Failure> {
+        let value = self.referred(reference)?;
+        self.copied_bytes = self.copied_bytes.saturating_add(size(&value));
+        if self.copied_bytes > VALUE_BYTES_MAX {
+            let message = format!("the value is larger than {VALUE_BYTES_MAX} bytes");
+            return Err(self.fail(reference.span, message));
+        }
+        Ok(value)
+    }
+
+    fn referred(&mut self, reference: &Reference) -> Result<Value, Failure> {
         let Some(index) = self.checked.names.get(&reference.root).copied() else {
             return self.outside(reference);
         };
@@ -266,11 +294,7 @@ impl<'e> Evaluator<'e> {
         match results.get(index) {
             Some(Resolved::Value(tracked)) => {
                 self.sources.extend_from_slice(&tracked.sources);
-                let mut value = tracked.value.clone();
-                for (step, span) in &reference.steps {
-                    value = self.step(value, step, *span)?;
-                }
-                Ok(value)
+                self.steps(&tracked.value, &reference.steps)
             }
             Some(Resolved::Resource(resource)) => self.resource_value(resource, reference),
             None => Err(self.fail(
@@ -283,30 +307,25 @@ impl<'e> Evaluator<'e> {
     /// `pulumi.*` and stack config that the program does not declare.
     fn outside(&mut self, reference: &Reference) -> Result<Value, Failure> {
         let context = &self.checked.context;
-        let (mut value, steps) = if let Some(key) = self.checked.config_key(&reference.root) {
-            (context.config[key].clone(), &reference.steps[..])
-        } else {
-            let field = match reference.steps.first() {
-                Some((Step::Name(name) | Step::Key(name), _)) => name.as_str(),
-                _ => "",
-            };
-            let text = match field {
-                "cwd" => &context.cwd,
-                "project" => &context.project,
-                "stack" => &context.stack,
-                "organization" => &context.organization,
-                "rootDirectory" => &context.root,
-                _ => {
-                    let message = format!("nothing is named `{}`", reference.root);
-                    return Err(self.fail(reference.root_span, message));
-                }
-            };
-            (Value::from(text.as_str()), &reference.steps[1..])
-        };
-        for (step, span) in steps {
-            value = self.step(value, step, *span)?;
+        if let Some(key) = self.checked.config_key(&reference.root) {
+            return self.steps(&context.config[key], &reference.steps);
         }
-        Ok(value)
+        let field = match reference.steps.first() {
+            Some((Step::Name(name) | Step::Key(name), _)) => name.as_str(),
+            _ => "",
+        };
+        let text = match field {
+            "cwd" => &context.cwd,
+            "project" => &context.project,
+            "stack" => &context.stack,
+            "organization" => &context.organization,
+            "rootDirectory" => &context.root,
+            _ => {
+                let message = format!("nothing is named `{}`", reference.root);
+                return Err(self.fail(reference.root_span, message));
+            }
+        };
+        self.steps(&Value::from(text.as_str()), &reference.steps[1..])
     }
 
     fn resource_value(
@@ -318,11 +337,7 @@ impl<'e> Evaluator<'e> {
         let Some(((first, _), rest)) = reference.steps.split_first() else {
             return Ok(resource.as_value());
         };
-        let mut value = self.output(resource, first);
-        for (step, span) in rest {
-            value = self.step(value, step, *span)?;
-        }
-        Ok(value)
+        self.steps(&self.output(resource, first), rest)
     }
 
     /// The first step on a resource.
@@ -346,32 +361,43 @@ impl<'e> Evaluator<'e> {
         }
     }
 
-    fn step(&self, value: Value, step: &Step, span: Span) -> Result<Value, Failure> {
-        match (value, step) {
-            (Value::Secret(inner), _) => Ok(self.step(*inner, step, span)?.into_secret()),
-            (Value::Unknown, _) => Ok(Value::Unknown),
-            (Value::Map(mut map), Step::Name(name) | Step::Key(name)) => {
-                Ok(map.remove(name).unwrap_or_default())
-            }
-            (Value::List(mut items), Step::Index(index)) => {
-                if *index < items.len() {
-                    Ok(items.swap_remove(*index))
-                } else {
-                    let message = format!("index {index} is outside the list of {}", items.len());
-                    Err(self.fail(span, message))
+    /// Walks down from a value; only what is found is copied.
+    fn steps(&self, start: &Value, steps: &[(Step, Span)]) -> Result<Value, Failure> {
+        let mut value = start;
+        let mut secret = false;
+        for (position, (step, span)) in steps.iter().enumerate() {
+            secret |= matches!(value, Value::Secret(_));
+            value = match (value.unsecret(), step) {
+                (Value::Unknown, _) => &Value::Unknown,
+                (Value::Map(map), Step::Name(name) | Step::Key(name)) => {
+                    map.get(name).unwrap_or(&Value::Null)
                 }
-            }
-            (Value::Reference(reference), Step::Name(_) | Step::Key(_)) => {
-                match self.find_resource(&reference.urn) {
-                    Some(resource) => Ok(self.output(resource, step)),
-                    None => Err(self.fail(span, "the resource is not part of this program")),
+                (Value::List(items), Step::Index(index)) => match items.get(*index) {
+                    Some(item) => item,
+                    None => {
+                        let message =
+                            format!("index {index} is outside the list of {}", items.len());
+                        return Err(self.fail(*span, message));
+                    }
+                },
+                (Value::Reference(reference), Step::Name(_) | Step::Key(_)) => {
+                    let Some(resource) = self.find_resource(&reference.urn) else {
+                        return Err(self.fail(*span, "the resource is not part of this program"));
+                    };
+                    let output = self.output(resource, step);
+                    let found = self.steps(&output, &steps[position + 1..])?;
+                    return Ok(if secret { found.into_secret() } else { found });
                 }
-            }
-            (found, Step::Index(_)) => {
-                Err(self.wrong(span, "a value before an index", "a list", &found))
-            }
-            (found, _) => Err(self.wrong(span, "a value before a name", "a map", &found)),
+                (found, Step::Index(_)) => {
+                    return Err(self.wrong(*span, "a value before an index", "a list", found));
+                }
+                (found, _) => {
+                    return Err(self.wrong(*span, "a value before a name", "a map", found));
+                }
+            };
         }
+        let found = value.clone();
+        Ok(if secret { found.into_secret() } else { found })
     }
 
     pub(crate) fn find_resource(&self, urn: &Urn) -> Option<&'e ResolvedResource> {

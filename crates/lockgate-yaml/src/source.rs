@@ -245,6 +245,7 @@ impl Run<'_> {
             preview: self.preview,
             slots,
             sources: Vec::new(),
+            copied_bytes: 0,
             warnings: Vec::new(),
         }
     }

@@ -9,40 +9,49 @@ use crate::program::Program;
 
 /// Most references labelled in one diagnostic; more would not fit on a screen.
 const LABELS_MAX: usize = 8;
+/// Most cycles looked for; nobody reads more, and each costs a walk over the program.
+const GROUPS_MAX: usize = 50;
 
 /// Reports the cycles in `edges`: for each entry what it needs and where it says so.
 pub(super) fn check(program: &Program, edges: &[Vec<(usize, Span)>], found: &mut Vec<Diagnostic>) {
-    let mut rest = in_or_between_cycles(edges);
+    let needs: Vec<Vec<usize>> = edges
+        .iter()
+        .map(|list| list.iter().map(|(to, _)| *to).collect())
+        .collect();
+    let mut users = vec![Vec::new(); edges.len()];
+    for (index, list) in needs.iter().enumerate() {
+        for to in list {
+            users[*to].push(index);
+        }
+    }
+    let mut rest = in_or_between_cycles(&needs, &users);
+    let mut groups = 0;
     for start in 0..edges.len() {
         if !rest[start] {
             continue;
         }
-        let Some(path) = shortest_cycle(start, edges, &rest) else {
+        if groups == GROUPS_MAX {
+            return;
+        }
+        let Some(path) = shortest_cycle(start, &needs, &rest) else {
             continue;
         };
         found.push(report(program, edges, &path));
+        groups += 1;
         // Members reach the start and are reached by it; they belong to this report.
-        let forward = reach(start, edges, &rest);
-        for member in 0..edges.len() {
-            if forward[member] && reach(member, edges, &rest)[start] {
-                rest[member] = false;
-            }
+        let (forward, backward) = (reach(start, &needs, &rest), reach(start, &users, &rest));
+        for (member, open) in rest.iter_mut().enumerate() {
+            *open &= !(forward[member] && backward[member]);
         }
         rest[start] = false;
     }
 }
 
 /// Entries that cannot be ordered: what is left when all that could start has started.
-fn in_or_between_cycles(edges: &[Vec<(usize, Span)>]) -> Vec<bool> {
-    let mut missing: Vec<usize> = edges.iter().map(Vec::len).collect();
-    let mut users = vec![Vec::new(); edges.len()];
-    for (index, needs) in edges.iter().enumerate() {
-        for (to, _) in needs {
-            users[*to].push(index);
-        }
-    }
-    let mut ready: Vec<usize> = (0..edges.len()).filter(|i| missing[*i] == 0).collect();
-    let mut rest = vec![true; edges.len()];
+fn in_or_between_cycles(needs: &[Vec<usize>], users: &[Vec<usize>]) -> Vec<bool> {
+    let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
+    let mut ready: Vec<usize> = (0..needs.len()).filter(|i| missing[*i] == 0).collect();
+    let mut rest = vec![true; needs.len()];
     while let Some(index) = ready.pop() {
         rest[index] = false;
         for user in &users[index] {
@@ -55,11 +64,11 @@ fn in_or_between_cycles(edges: &[Vec<(usize, Span)>]) -> Vec<bool> {
     rest
 }
 
-fn reach(start: usize, edges: &[Vec<(usize, Span)>], within: &[bool]) -> Vec<bool> {
+fn reach(start: usize, edges: &[Vec<usize>], within: &[bool]) -> Vec<bool> {
     let mut seen = vec![false; edges.len()];
     let mut open = vec![start];
     while let Some(index) = open.pop() {
-        for (to, _) in &edges[index] {
+        for to in &edges[index] {
             if within[*to] && !seen[*to] {
                 seen[*to] = true;
                 open.push(*to);
@@ -70,15 +79,11 @@ fn reach(start: usize, edges: &[Vec<(usize, Span)>], within: &[bool]) -> Vec<boo
 }
 
 /// The shortest way from `start` back to it, without the repeat at its end.
-fn shortest_cycle(
-    start: usize,
-    edges: &[Vec<(usize, Span)>],
-    within: &[bool],
-) -> Option<Vec<usize>> {
+fn shortest_cycle(start: usize, edges: &[Vec<usize>], within: &[bool]) -> Option<Vec<usize>> {
     let mut from = vec![None; edges.len()];
     let mut open = VecDeque::from([start]);
     while let Some(index) = open.pop_front() {
-        for (to, _) in &edges[index] {
+        for to in &edges[index] {
             if *to == start {
                 let mut path = vec![index];
                 let mut at = index;

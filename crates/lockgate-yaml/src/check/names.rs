@@ -51,6 +51,13 @@ impl Checker<'_> {
                         .hint("rename one of them");
                 }
             }
+            // `shop:port` in the project `shop` is also `port`.
+            if let EntryKind::Config(_) = &entry.kind
+                && let Some((namespace, short)) = entry.name.split_once(':')
+                && namespace == self.checked.context.project
+            {
+                self.checked.names.entry(short.into()).or_insert(index);
+            }
             if let EntryKind::Resource(resource) = &entry.kind
                 && resource.default_provider
             {

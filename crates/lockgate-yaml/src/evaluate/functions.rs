@@ -13,6 +13,9 @@ use crate::expression::Call;
 use crate::files::hash_entries;
 use crate::function::Builtin;
 
+/// Most parts of `fn::split`: each costs far more memory than its bytes.
+const PARTS_MAX: usize = 1_000_000;
+
 impl Evaluator<'_> {
     pub(super) fn builtin(&mut self, builtin: Builtin, call: &Call) -> Result<Value, Failure> {
         let mut args = Vec::with_capacity(call.args.len());
@@ -56,10 +59,22 @@ impl Evaluator<'_> {
             Builtin::Split => {
                 let (delimiter, whole) = (text(0)?, text(1)?);
                 let parts: Vec<Value> = if delimiter.is_empty() {
-                    whole.chars().map(|c| Value::from(c.to_string())).collect()
+                    whole
+                        .chars()
+                        .take(PARTS_MAX + 1)
+                        .map(|c| Value::from(c.to_string()))
+                        .collect()
                 } else {
-                    whole.split(delimiter).map(Value::from).collect()
+                    whole
+                        .split(delimiter)
+                        .take(PARTS_MAX + 1)
+                        .map(Value::from)
+                        .collect()
                 };
+                if parts.len() > PARTS_MAX {
+                    let message = format!("the text splits into more than {PARTS_MAX} parts");
+                    return Err(self.fail(span(1), message));
+                }
                 Value::List(parts)
             }
             Builtin::Length => Value::Number(self.length(&args[0], span(0))? as f64),

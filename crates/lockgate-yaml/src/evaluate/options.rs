@@ -142,7 +142,10 @@ impl Evaluator<'_> {
     }
 
     fn alias(&self, item: &Value, span: Span) -> Result<Alias, Failure> {
-        let urn = |text: &str| Urn::parse(text).map_err(|error| self.fail(span, error.to_string()));
+        // The text itself may be secret, so it is not shown.
+        const FORM: &str =
+            "an alias must be a URN like `urn:pulumi:<stack>::<project>::<type>::<name>`";
+        let urn = |text: &str| Urn::parse(text).map_err(|_| self.fail(span, FORM));
         let map = match item.unsecret() {
             Value::String(text) => return Ok(Alias::Urn(urn(text)?)),
             Value::Map(map) => map,
@@ -200,10 +203,7 @@ impl Evaluator<'_> {
             Value::Null => Ok(None),
             Value::Number(seconds) if *seconds >= 0.0 => Ok(Some(*seconds)),
             Value::String(text) => parse_duration(text).map(Some).ok_or_else(|| {
-                self.fail(
-                    span,
-                    format!("`{text}` is not a duration like `5m` or `1h30m`"),
-                )
+                self.fail(span, "a timeout must be a duration like `5m` or `1h30m`")
             }),
             found => Err(self.wrong(span, "a timeout", "a duration like `5m`", found)),
         }

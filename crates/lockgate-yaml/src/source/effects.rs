@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use lockgate_diag::Span;
 use lockgate_engine::source::{Invocation, ReadResource};
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
 use lockgate_model::{PropertyMap, Urn, Value};
@@ -80,7 +79,17 @@ impl Run<'_> {
                 (Builtin::StackReference, [stack, output]) => {
                     self.stack_output(stack, output).await?
                 }
-                (_, [path]) => self.file_value(file, builtin, path, span).await?,
+                (_, [path]) => match self.file_value(builtin, path).await {
+                    Ok(value) => value,
+                    // The error names the path, which must not be shown if it is secret.
+                    Err(_) if secret => {
+                        return Err(evaluator.fail(span, "cannot read the file").into());
+                    }
+                    Err(error) => {
+                        let failure = evaluator.fail(span, format!("cannot read `{path}`"));
+                        return Err(Ended::Mistake(Box::new(failure.caused_by(&error))));
+                    }
+                },
                 _ => Value::Null,
             }
         };
@@ -91,27 +100,12 @@ impl Run<'_> {
     }
 
     /// Reads a file off the threads that drive the run.
-    async fn file_value(
-        &self,
-        file: usize,
-        builtin: Builtin,
-        path: &str,
-        span: Span,
-    ) -> Result<Value, Ended> {
+    async fn file_value(&self, builtin: Builtin, path: &str) -> io::Result<Value> {
         let files = Arc::clone(&self.files);
-        let owned = path.to_owned();
-        let read = tokio::task::spawn_blocking(move || read_value(files.as_ref(), builtin, &owned));
-        let outcome = read
+        let path = path.to_owned();
+        tokio::task::spawn_blocking(move || read_value(files.as_ref(), builtin, &path))
             .await
-            .unwrap_or_else(|error| Err(io::Error::other(error)));
-        outcome.map_err(|error| {
-            let slots = HashMap::new();
-            let mut failure = self
-                .evaluator(file, &slots)
-                .fail(span, format!("cannot read `{path}`"));
-            *failure = failure.caused_by(&error);
-            Ended::Mistake(failure)
-        })
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     async fn stack_output(&self, stack: &str, output: &str) -> Result<Value, Ended> {

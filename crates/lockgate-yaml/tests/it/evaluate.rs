@@ -228,7 +228,7 @@ async fn resources_are_registered_with_their_options_and_dependencies() {
             ("tags", Value::Map(map(&[("d", "8080".into())]))),
         ])
     );
-    assert_eq!(web.property_dependencies["name"], [db.clone()]);
+    assert_eq!(web.property_dependencies["name"], std::slice::from_ref(&db));
     assert_eq!(web.property_dependencies["size"], Vec::<Urn>::new());
     let options = &web.options;
     assert_eq!(options.depends_on, [db.clone(), base.clone()]);
@@ -369,7 +369,7 @@ outputs:
         .expect("short form");
     assert_eq!(short.function, "fake:index/lookup:lookup");
     assert_eq!(short.args, map(&[("key", "n".into())]));
-    assert_eq!(short.depends_on, [web.clone()]);
+    assert_eq!(short.depends_on, std::slice::from_ref(&web));
     let long = invoked
         .iter()
         .find(|i| i.version.is_some())
@@ -539,5 +539,47 @@ resources:
     assert_eq!(
         registered[1].options.provider,
         Some(format!("{provider}::id-prov"))
+    );
+}
+
+#[tokio::test]
+async fn values_that_double_without_end_are_refused() {
+    let mut text = "name: shop\nruntime: yaml\nvariables:\n  v0: \"0123456789\"\n".to_owned();
+    for i in 1..40 {
+        text.push_str(&format!("  v{i}: \"${{v{p}}}${{v{p}}}\"\n", p = i - 1));
+    }
+    let folder = tempfile::tempdir().expect("temp folder");
+    let (_, result) = run(&text, context(&[]), FakeMonitor::default(), folder.path()).await;
+    let Err(SourceError::Diagnostics(found)) = result else {
+        panic!("{result:?}");
+    };
+    let messages: Vec<_> = found.iter().map(|d| d.message.as_str()).collect();
+    assert_eq!(messages, ["the value is larger than 134217728 bytes"]);
+}
+
+#[tokio::test]
+async fn a_secret_path_is_not_shown() {
+    let text = "name: shop\nruntime: yaml\nconfig:\n  p: {type: string, secret: true}\noutputs:\n  a: {fn::readFile: \"${p}\"}\n";
+    let folder = tempfile::tempdir().expect("temp folder");
+    let config = [("shop:p", "canary".into())];
+    let (_, result) = run(
+        text,
+        context(&config),
+        FakeMonitor::default(),
+        folder.path(),
+    )
+    .await;
+    let shown = format!("{result:?}");
+    assert!(shown.contains("cannot read the file"), "{shown}");
+    assert!(!shown.contains("canary"), "{shown}");
+}
+
+#[tokio::test]
+async fn declared_config_may_carry_the_project_in_its_key() {
+    let text = "name: shop\nruntime: yaml\nconfig:\n  shop:size: {type: integer, default: 3}\n  aws:region: eu\noutputs:\n  a: ${size}\n  b: ${shop:size}\n  c: ${aws:region}\n";
+    let out = outputs(text, &[("shop:size", 4.0.into())]).await;
+    assert_eq!(
+        out,
+        map(&[("a", 4.0.into()), ("b", 4.0.into()), ("c", "eu".into())])
     );
 }

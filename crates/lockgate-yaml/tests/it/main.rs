@@ -3,5 +3,6 @@
 mod evaluate;
 mod fake;
 mod golden;
+mod load;
 mod random;
 mod speed;

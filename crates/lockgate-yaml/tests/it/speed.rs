@@ -1,4 +1,4 @@
-//! The time of parse and check over 10,000 resources: printed, and bounded in release builds.
+//! The time of parse and check over 10,000 resources: printed, and bounded.
 
 use std::fmt::Write as _;
 
@@ -29,8 +29,7 @@ fn ten_thousand_resources_are_parsed_and_checked() {
     assert_eq!(found, []);
     assert!(program.is_some());
     println!("{} bytes: {elapsed:?}", text.len());
-    if !cfg!(debug_assertions) {
-        // Three times the goal: the machine may be busy.
-        assert!(elapsed.as_millis() < 450, "{elapsed:?}");
-    }
+    // Far above the goal of 150 ms in a release build, whatever else the machine does; far below
+    // what a quadratic step would take.
+    assert!(elapsed.as_secs() < 20, "{elapsed:?}");
 }
