@@ -1,8 +1,8 @@
 //! Old inputs against new ones: each difference by path, and whether it takes a replacement.
 
+use lockgate_engine::diff::same;
 use lockgate_engine::provider::{DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff};
 use lockgate_model::schema::{PropertyKind, PropertySchema};
-use lockgate_model::value::ArchiveSource;
 use lockgate_model::{PropertyMap, Value};
 
 use crate::check::Properties;
@@ -133,30 +133,5 @@ impl Found {
                 (None, _) => self.add(&path, effect, DiffKind::Add, DiffKind::AddReplace),
             }
         }
-    }
-}
-
-/// Equal by content: assets and archives by hash when both are hashed, everything else by value.
-fn same(old: &Value, new: &Value) -> bool {
-    match (old, new) {
-        (Value::Unknown, _) | (_, Value::Unknown) => false,
-        (Value::Asset(old), Value::Asset(new)) => match (&old.hash, &new.hash) {
-            (Some(old), Some(new)) => old == new,
-            _ => old.source == new.source,
-        },
-        (Value::Archive(old), Value::Archive(new)) => match (&old.hash, &new.hash) {
-            (Some(old), Some(new)) => old == new,
-            _ => match (&old.source, &new.source) {
-                (ArchiveSource::Assets(old), ArchiveSource::Assets(new)) => {
-                    old.len() == new.len()
-                        && old
-                            .iter()
-                            .zip(new)
-                            .all(|(a, b)| a.0 == b.0 && same(a.1.unsecret(), b.1.unsecret()))
-                }
-                (old, new) => old == new,
-            },
-        },
-        _ => old.without_secrets() == new.without_secrets(),
     }
 }
