@@ -69,7 +69,7 @@ pub enum SecretsError {
 
 impl SecretsError {
     /// The next step, if there is one.
-    pub(crate) fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> Option<String> {
         let hint = match self {
             Self::WrongPassphrase | Self::NoPassphrase => {
                 "set `LOCKGATE_PASSPHRASE` or `PULUMI_CONFIG_PASSPHRASE` to the passphrase the stack was created with"
