@@ -1,6 +1,7 @@
 //! Building images without a daemon: [`Builder::plan`] only reads and hashes, [`Builder::build`]
 //! writes layers and the image into the store.
 
+mod archive;
 mod assemble;
 mod cache;
 mod pack;

@@ -1,5 +1,6 @@
 //! Executes the steps of the stages and writes the image.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -7,11 +8,12 @@ use lockgate_diag::codes::image as codes;
 use lockgate_diag::{Diagnostic, Span};
 use lockgate_model::Timestamp;
 
+use super::archive::{self, Archive};
 use super::pack::{self, Content, Entry, Kind, Owner, PackError, Placed};
 use super::prepare::{Picked, Prepared, select_copy, select_diagnostic};
-use super::staged::{self, StagedError};
+use super::staged::{self, Spool, StagedError};
 use super::{BuildError, Builder, ImageRecord, ProgressEvent, cache};
-use crate::context::{self, EntryKind, FileRef, Item, ItemKind, Selected, Tree, show};
+use crate::context::{self, EntryKind, FileRef, Item, ItemKind, Tree, show};
 use crate::key::BuildKey;
 use crate::layer::{Layer, open_layer};
 use crate::oci::History;
@@ -194,7 +196,7 @@ impl Assembly<'_> {
                 }),
             }
         }
-        let layer = self.layer(&entries, &mut |_| {
+        let layer = self.layer(&entries, &mut |_, _| {
             Err(std::io::Error::other("a folder has no content"))
         })?;
         Ok(Some((layer, entries)))
@@ -205,96 +207,140 @@ impl Assembly<'_> {
             Some(text) => self.owner(built, text, copy.span)?,
             None => Owner::default(),
         };
-        match &copy.origin {
+        let mut spool =
+            Spool::new(self.builder.store()).map_err(BuildError::io("open a temporary file"))?;
+        let tree = &self.prepared.tree;
+        let (inline, inline_name) = inline_items(copy);
+        let (mut placed, rename) = match &copy.origin {
             Origin::Context => {
                 let picked = self.picked.next().ok_or(BuildError::Stopped)?;
-                let tree = &self.prepared.tree;
-                let content = |file: FileRef, at: usize| {
-                    picked
-                        .hashes
-                        .get(at)
-                        .copied()
-                        .flatten()
-                        .map(|hash| (size_of(tree, file), hash))
+                let place = |file: FileRef, at: usize| {
+                    let hash = picked.hashes.get(at).copied().flatten()?;
+                    Some((Content::Context(file), size_of(tree, file), hash))
                 };
-                self.pack(
-                    built,
-                    copy,
-                    owner,
-                    &picked.selected,
-                    &content,
-                    &mut |file| context::open_file(tree, file),
+                (
+                    place_items(&picked.selected.items, &place),
+                    picked.selected.rename.clone(),
                 )
             }
-            Origin::Stage(_) | Origin::Image(_) => {
-                let loaded;
-                let source = match &copy.origin {
-                    Origin::Stage(stage) => self.built.get(stage).ok_or(BuildError::Stopped)?,
-                    Origin::Image(digest) => {
-                        loaded = self.load_image(digest)?;
-                        &loaded
-                    }
-                    Origin::Context => built,
-                };
-                let tree = staged::tree_of(&source.rootfs);
-                let selected = select_copy(&tree, copy).map_err(|(error, span)| {
-                    BuildError::invalid(select_diagnostic(&error, &self.prepared.file, span))
-                })?;
-                let spool =
-                    staged::spool(self.builder.store(), &source.layers, &tree, &selected.items)
-                        .map_err(staged_error)?;
-                let content = |file: FileRef, _: usize| spool.describe(file);
-                self.pack(built, copy, owner, &selected, &content, &mut |file| {
-                    spool.open(file)
-                })
+            Origin::Stage(stage) => {
+                let source = self.built.get(stage).ok_or(BuildError::Stopped)?;
+                self.items_from_layers(source, copy, &mut spool)?
             }
+            Origin::Image(digest) => {
+                self.items_from_layers(&self.load_image(digest)?, copy, &mut spool)?
+            }
+        };
+        placed.extend(inline.into_iter().map(|(item, bytes)| Placed {
+            item: Cow::Owned(item),
+            content: Some((
+                Content::Bytes(Arc::clone(&bytes)),
+                bytes.len() as u64,
+                *blake3::hash(&bytes).as_bytes(),
+            )),
+            owner: None,
+        }));
+        let mut rename = rename.or(inline_name);
+        if copy.unpack {
+            self.unpack_archives(copy, &mut placed, &mut rename, &mut spool)?;
         }
+        let file = &self.prepared.file;
+        let entries = pack::place(&built.rootfs, copy, &placed, rename.as_deref(), owner, file)
+            .map_err(BuildError::invalid)?;
+        drop(placed);
+        let layer = self.layer(&entries, &mut |content, size| match content {
+            Content::Context(file) => context::open_file(tree, *file),
+            Content::Spool(start) => spool.open(*start, size),
+            Content::Bytes(bytes) => Ok(Box::new(std::io::Cursor::new(Arc::clone(bytes)))),
+        })?;
+        Ok((layer, entries))
     }
 
-    fn pack(
+    /// Items of an image or an earlier stage, their content in the spool.
+    fn items_from_layers(
         &self,
-        built: &Built,
+        source: &Built,
         copy: &Copy,
-        owner: Owner,
-        selected: &Selected,
-        content: &dyn Fn(FileRef, usize) -> Option<(u64, context::ContentHash)>,
-        open: &mut pack::Open<'_>,
-    ) -> Result<(Layer, Vec<Entry>), BuildError> {
-        let (inline, inline_name) = inline_items(copy);
-        let mut placed: Vec<Placed<'_>> = selected
-            .items
-            .iter()
-            .enumerate()
-            .map(|(at, item)| {
-                let content = match item.kind {
-                    ItemKind::File(file) => {
-                        content(file, at).map(|(size, hash)| (Content::File(file), size, hash))
-                    }
-                    _ => None,
-                };
-                Placed { item, content }
+        spool: &mut Spool,
+    ) -> Result<(Vec<Placed<'static>>, Option<Vec<u8>>), BuildError> {
+        let tree = staged::tree_of(&source.rootfs);
+        let selected = select_copy(&tree, copy).map_err(|(error, span)| {
+            BuildError::invalid(select_diagnostic(&error, &self.prepared.file, span))
+        })?;
+        let places = staged::spool_layers(
+            self.builder.store(),
+            &source.layers,
+            &tree,
+            &selected.items,
+            spool,
+        )
+        .map_err(staged_error)?;
+        let place = |file: FileRef, _: usize| {
+            places
+                .get(&file)
+                .map(|(start, size, hash)| (Content::Spool(*start), *size, *hash))
+        };
+        let placed = place_items(&selected.items, &place)
+            .into_iter()
+            .map(|p| Placed {
+                item: Cow::Owned(p.item.into_owned()),
+                ..p
             })
             .collect();
-        placed.extend(inline.iter().map(|(item, bytes)| Placed {
-            item,
-            content: Some((
-                Content::Bytes(Arc::clone(bytes)),
-                bytes.len() as u64,
-                *blake3::hash(bytes).as_bytes(),
-            )),
-        }));
-        let rename = selected.rename.as_deref().or(inline_name.as_deref());
-        let entries = pack::place(
-            &built.rootfs,
-            copy,
-            &placed,
-            rename,
-            owner,
-            &self.prepared.file,
-        )
-        .map_err(BuildError::invalid)?;
-        let layer = self.layer(&entries, open)?;
-        Ok((layer, entries))
+        Ok((placed, selected.rename))
+    }
+
+    /// Replaces each direct source of an ADD that is an archive by what is in it.
+    fn unpack_archives(
+        &self,
+        copy: &Copy,
+        placed: &mut Vec<Placed<'_>>,
+        rename: &mut Option<Vec<u8>>,
+        spool: &mut Spool,
+    ) -> Result<(), BuildError> {
+        let tree = &self.prepared.tree;
+        let direct: Vec<FileRef> = self.prepared.picked
+            [..self.prepared.picked.len() - self.picked.len()]
+            .last()
+            .map(|p| p.selected.direct.clone())
+            .unwrap_or_default();
+        for file in direct {
+            let shown = show(&tree.path(file));
+            let open = || {
+                context::open_file(tree, file).map_err(BuildError::io(format!("read `{shown}`")))
+            };
+            let archive =
+                archive::recognise(open()?).map_err(BuildError::io(format!("read `{shown}`")))?;
+            match archive {
+                Archive::No => continue,
+                Archive::Unsupported(name) => {
+                    return Err(BuildError::invalid(
+                        Diagnostic::error(codes::COPY_SOURCE, format!("`{shown}` is compressed with {name}, which ADD does not unpack in process"))
+                            .at(&self.prepared.file, copy.span, "")
+                            .hint("compress it with gzip, or unpack it before the build and COPY the folder")
+                            .hint("write `ADD --unpack=false` to copy it as it is"),
+                    ));
+                }
+                Archive::Tar | Archive::Gzip => {}
+            }
+            let items = archive::expand(&archive, open()?, spool).map_err(|e| {
+                BuildError::invalid(
+                    Diagnostic::error(
+                        codes::COPY_SOURCE,
+                        format!("the archive `{shown}` cannot be unpacked"),
+                    )
+                    .at(&self.prepared.file, copy.span, "")
+                    .caused_by(&e),
+                )
+            })?;
+            placed.retain(|p| {
+                p.item.kind != ItemKind::File(file)
+                    || !matches!(p.content, Some((Content::Context(_), ..)))
+            });
+            placed.extend(items);
+            *rename = None;
+        }
+        Ok(())
     }
 
     /// The layer of these entries, from the cache or packed now.
@@ -421,6 +467,28 @@ fn inline_items(copy: &Copy) -> (Vec<InlineItem>, Option<Vec<u8>>) {
         ));
     }
     (items, rename)
+}
+
+/// Pairs items with their content, found by file and position.
+fn place_items<'a>(
+    items: &'a [Item],
+    content: &dyn Fn(FileRef, usize) -> Option<(Content, u64, context::ContentHash)>,
+) -> Vec<Placed<'a>> {
+    items
+        .iter()
+        .enumerate()
+        .map(|(at, item)| {
+            let content = match item.kind {
+                ItemKind::File(file) => content(file, at),
+                _ => None,
+            };
+            Placed {
+                item: Cow::Borrowed(item),
+                content,
+                owner: None,
+            }
+        })
+        .collect()
 }
 
 fn size_of(tree: &Tree, file: FileRef) -> u64 {

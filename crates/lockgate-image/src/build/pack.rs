@@ -17,8 +17,10 @@ use crate::tar::{Header, HeaderKind};
 /// Where the bytes of an entry are.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
-    /// In the tree of the selection.
-    File(FileRef),
+    /// In a file of the build context.
+    Context(FileRef),
+    /// In the spool, from this byte on.
+    Spool(u64),
     /// In memory: heredocs.
     Bytes(Arc<[u8]>),
 }
@@ -44,10 +46,12 @@ pub(super) enum Kind {
     },
 }
 
-/// A selected item with what packing needs to know of its content.
+/// An item with what packing needs to know beside its path.
 pub(super) struct Placed<'a> {
-    pub(super) item: &'a Item,
+    pub(super) item: std::borrow::Cow<'a, Item>,
     pub(super) content: Option<(Content, u64, ContentHash)>,
+    /// Owner from an unpacked archive.
+    pub(super) owner: Option<Owner>,
 }
 
 /// Numeric owner of new entries.
@@ -88,7 +92,8 @@ pub(super) fn place(
     };
     let mut folders: HashMap<&[u8], Vec<u8>> = HashMap::new();
     for placed in items {
-        let item = placed.item;
+        let item: &Item = &placed.item;
+        placer.owner = placed.owner.unwrap_or(owner);
         let path = if item.path.is_empty() {
             root.clone()
         } else {
@@ -275,8 +280,8 @@ pub(super) enum PackError {
     Changed(String),
 }
 
-/// Opens the content of an entry.
-pub(super) type Open<'a> = dyn FnMut(FileRef) -> io::Result<Box<dyn Read + Send>> + 'a;
+/// Opens the content of an entry of this size.
+pub(super) type Open<'a> = dyn FnMut(&Content, u64) -> io::Result<Box<dyn Read + Send>> + 'a;
 
 /// Packs entries, which are in path order. Each file is hashed again on the way: a layer never
 /// holds anything but what its key says.
@@ -302,14 +307,16 @@ pub(super) fn pack(
             mtime: epoch,
         };
         let failed = |e| PackError::Read(show(&entry.path), e);
-        let Kind::File { content, hash, .. } = &entry.kind else {
+        let Kind::File {
+            content,
+            size,
+            hash,
+        } = &entry.kind
+        else {
             writer.append(&header, &mut io::empty()).map_err(failed)?;
             continue;
         };
-        let input: Box<dyn Read + Send> = match content {
-            Content::File(file) => open(*file).map_err(failed)?,
-            Content::Bytes(bytes) => Box::new(io::Cursor::new(Arc::clone(bytes))),
-        };
+        let input = open(content, *size).map_err(failed)?;
         let mut input = Hashing {
             input,
             hasher: blake3::Hasher::new(),

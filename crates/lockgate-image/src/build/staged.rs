@@ -2,7 +2,8 @@
 //! compressed layers in one pass each.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 
 use crate::context::{ContentHash, Entry, EntryKind, FileRef, Folder, Item, ItemKind, Tree};
 use crate::layer::{Layer, open_layer};
@@ -80,26 +81,41 @@ fn add_folders(tree: &mut Tree, indexes: &mut HashMap<Vec<u8>, u32>, path: &[u8]
     index
 }
 
-/// Contents of selected files, in one temporary file.
+/// Contents of files from layers and archives, in one temporary file.
 pub(super) struct Spool {
     file: std::fs::File,
-    places: HashMap<FileRef, (u64, u64, ContentHash)>,
+    end: u64,
 }
 
+/// A file in the spool: where it starts, how long it is, what it holds.
+pub(super) type Spooled = (u64, u64, ContentHash);
+
 impl Spool {
-    /// Size and hash of a selected file.
-    pub(super) fn describe(&self, file: FileRef) -> Option<(u64, ContentHash)> {
-        self.places.get(&file).map(|(_, size, hash)| (*size, *hash))
+    pub(super) fn new(store: &Store) -> io::Result<Self> {
+        Ok(Self {
+            file: tempfile::tempfile_in(store.root().join("tmp"))?,
+            end: 0,
+        })
     }
 
-    pub(super) fn open(&self, file: FileRef) -> io::Result<Box<dyn Read + Send>> {
-        let (start, size, _) = self
-            .places
-            .get(&file)
-            .ok_or_else(|| io::Error::other("the file was not selected"))?;
+    pub(super) fn append(&mut self, input: &mut dyn Read) -> io::Result<Spooled> {
+        let (start, mut hasher) = (self.end, blake3::Hasher::new());
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let n = input.read(&mut buffer)?;
+            if n == 0 {
+                return Ok((start, self.end - start, *hasher.finalize().as_bytes()));
+            }
+            hasher.update(&buffer[..n]);
+            self.file.write_all_at(&buffer[..n], self.end)?;
+            self.end += n as u64;
+        }
+    }
+
+    pub(super) fn open(&self, start: u64, size: u64) -> io::Result<Box<dyn Read + Send>> {
         let mut input = self.file.try_clone()?;
-        input.seek(SeekFrom::Start(*start))?;
-        Ok(Box::new(input.take(*size)))
+        input.seek(SeekFrom::Start(start))?;
+        Ok(Box::new(io::BufReader::new(input.take(size))))
     }
 }
 
@@ -115,12 +131,13 @@ pub(super) enum StagedError {
 }
 
 /// Copies the content of the selected files out of their layers.
-pub(super) fn spool(
+pub(super) fn spool_layers(
     store: &Store,
     layers: &[Layer],
     tree: &Tree,
     items: &[Item],
-) -> Result<Spool, StagedError> {
+    spool: &mut Spool,
+) -> Result<HashMap<FileRef, Spooled>, StagedError> {
     let mut wanted: BTreeMap<u32, HashMap<&[u8], Vec<FileRef>>> = BTreeMap::new();
     for item in items {
         if let ItemKind::File(file) = item.kind
@@ -134,39 +151,24 @@ pub(super) fn spool(
                 .push(file);
         }
     }
-    let mut out = tempfile::tempfile_in(store.root().join("tmp"))?;
-    let (mut places, mut end) = (HashMap::new(), 0);
-    for (layer, mut paths) in wanted {
+    let mut places = HashMap::new();
+    for (layer, paths) in wanted {
         let Some(layer) = layers.get(layer as usize) else {
             continue;
         };
         let failed = |e| StagedError::Layer(layer.descriptor.digest, e);
         let mut reader = TarReader::new(open_layer(store, &layer.descriptor)?, Limits::default());
         while let Some(member) = reader.next_member().map_err(failed)? {
-            // The last member of a path counts, so an entry stays wanted.
-            let Some(files) = paths.get_mut(member.path.as_slice()) else {
+            // The last member of a path counts, so a file stays wanted.
+            let Some(files) = paths.get(member.path.as_slice()) else {
                 continue;
             };
-            let mut hasher = blake3::Hasher::new();
-            let mut buffer = vec![0; 64 * 1024];
-            let mut content = reader.content();
-            let start = end;
-            loop {
-                let n = content.read(&mut buffer)?;
-                if n == 0 {
-                    break;
-                }
-                hasher.update(&buffer[..n]);
-                out.write_all(&buffer[..n])?;
-                end += n as u64;
-            }
-            for file in files {
-                places.insert(*file, (start, end - start, *hasher.finalize().as_bytes()));
-            }
+            let spooled = spool.append(&mut reader.content())?;
+            places.extend(files.iter().map(|file| (*file, spooled)));
         }
         reader.drain().map_err(failed)?;
     }
-    Ok(Spool { file: out, places })
+    Ok(places)
 }
 
 /// A small file of a stage, such as `etc/passwd`; `None` if it does not exist.

@@ -17,6 +17,8 @@ pub(crate) struct Selected {
     /// Name of the file, when the only source is one and the destination may be its new name.
     /// The single item then has an empty path.
     pub(crate) rename: Option<Vec<u8>>,
+    /// Files that are sources themselves, not found below a folder: ADD unpacks only these.
+    pub(crate) direct: Vec<FileRef>,
     /// Sockets and pipes that were left out.
     pub(crate) skipped: Vec<String>,
 }
@@ -355,6 +357,9 @@ impl Picker<'_> {
             }
             _ if self.request.exclude.excludes_deep(&name) => Ok(()),
             node => {
+                if let Node::File(file) = node {
+                    self.out.direct.push(*file);
+                }
                 let path = if self.request.parents { kept } else { name };
                 self.take_leaf(node, path)
             }

@@ -2,4 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
 mod build;
+mod copy;
+mod gate;
+mod golden;
+mod hostile;
 mod support;

@@ -9,7 +9,7 @@ use lockgate_image::{
     BuildError, BuildPlan, BuildRequest, Builder, Context, DockerfileSource, ImageRecord, OsArch,
     Silent, Store, StoreOnly,
 };
-use lockgate_model::{Clock, Timestamp};
+use lockgate_model::{Clock, Digest, Timestamp};
 
 /// A clock that stands still.
 pub(crate) struct Frozen;
@@ -138,4 +138,45 @@ pub(crate) fn expect(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
     rows.iter()
         .map(|(path, what)| ((*path).to_owned(), (*what).to_owned()))
         .collect()
+}
+
+/// An image of the store with these uncompressed layers.
+pub(crate) fn layered_image(bench: &Bench, layers: &[Vec<u8>]) -> Digest {
+    let mut descriptors = Vec::new();
+    for layer in layers {
+        let blob = bench.store.write_blob(layer).unwrap();
+        descriptors.push(serde_json::json!({
+            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": blob.digest.to_string(), "size": blob.size,
+        }));
+    }
+    let diff_ids: Vec<String> = layers.iter().map(|l| Digest::of(l).to_string()).collect();
+    let config = serde_json::json!({
+        "architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Entrypoint": null},
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": layers.iter().map(|_| serde_json::json!({"created_by": "base"})).collect::<Vec<_>>(),
+    });
+    let config = bench
+        .store
+        .write_blob(config.to_string().as_bytes())
+        .unwrap();
+    let manifest = serde_json::json!({
+        "schemaVersion": 2,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.digest.to_string(), "size": config.size},
+        "layers": descriptors,
+    });
+    bench
+        .store
+        .write_blob(manifest.to_string().as_bytes())
+        .unwrap()
+        .digest
+}
+
+/// A base image of one layer with these members: path, type, link target.
+pub(crate) fn base_image(bench: &Bench, members: &[(&str, u8, &str)]) -> Digest {
+    let mut layer: Vec<u8> = members
+        .iter()
+        .flat_map(|(path, flag, link)| crate::hostile::header(path, *flag, 0, link))
+        .collect();
+    layer.extend([0; 1024]);
+    layered_image(bench, &[layer])
 }
