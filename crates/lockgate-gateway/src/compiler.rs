@@ -7,11 +7,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use lockgate_diag::Diagnostic;
-use lockgate_model::gateway::GatewaySpec;
+use lockgate_model::gateway::{GatewaySpec, Rejected, TableStatus};
 use tokio::sync::watch;
 
 use crate::core::Shared;
-use crate::gateway::TableStatus;
 use crate::metrics::Global;
 use crate::table::Table;
 use crate::table::compile::compile;
@@ -57,7 +56,10 @@ pub(crate) fn first_table(
     let table = table.unwrap_or_default();
     let status = TableStatus {
         version: table.version,
-        rejected: (!refused.is_empty()).then_some((spec.version, refused)),
+        rejected: (!refused.is_empty()).then_some(Rejected {
+            version: spec.version,
+            diagnostics: refused,
+        }),
     };
     (table, status)
 }
@@ -118,8 +120,12 @@ impl Compiler {
             errors = found.len(),
             "gateway spec refused, the old table serves"
         );
-        self.status
-            .send_modify(|status| status.rejected = Some((version, found)));
+        self.status.send_modify(|status| {
+            status.rejected = Some(Rejected {
+                version,
+                diagnostics: found,
+            })
+        });
     }
 
     /// A table that cannot be stored still serves; only a restart would miss it.

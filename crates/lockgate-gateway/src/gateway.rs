@@ -7,8 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lockgate_diag::Diagnostic;
-use lockgate_model::gateway::GatewaySpec;
+use lockgate_model::gateway::{GatewaySpec, TableStatus};
 use lockgate_model::record::RequestRecord;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -61,16 +60,6 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
-}
-
-/// The table that serves, and the newest one that was refused.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct TableStatus {
-    /// Version of the table that serves.
-    pub version: u64,
-    /// Version and diagnostics of a refused spec, until a later one is applied. Also says why a
-    /// table file was not used (version 0).
-    pub rejected: Option<(u64, Vec<Diagnostic>)>,
 }
 
 /// How a drain went.

@@ -43,7 +43,7 @@ use std::net::TcpStream;
 #[cfg(doc)]
 use lockgate_model::gateway::GatewaySpec;
 
-pub use gateway::{DrainReport, Gateway, Running, StartError, TableStatus};
+pub use gateway::{DrainReport, Gateway, Running, StartError};
 pub use policy::auth::key_hash;
 pub use settings::{GatewaySettings, Limits, RATE_GRACE};
 pub use table::compile::check;

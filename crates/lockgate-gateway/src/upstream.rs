@@ -7,9 +7,11 @@ use std::io;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use lockgate_model::gateway::EndpointSpec;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::buffer::Buffer;
 use crate::core::Core;
@@ -42,12 +44,13 @@ pub(crate) enum Wanted {
 }
 
 impl Upstream {
-    /// A connection to `endpoint`: pooled, or made before the timer's deadline.
+    /// A connection to `endpoint`: pooled, or made within `time`, which ends at `deadline`.
     pub(crate) async fn acquire(
         core: &Core,
         endpoint: &Arc<Endpoint>,
         wanted: Wanted,
         timer: &mut Timer,
+        (time, deadline): (Duration, Option<Instant>),
     ) -> Result<Self, Failure> {
         let limits = &core.shared.limits;
         if wanted != Wanted::Fresh {
@@ -66,6 +69,7 @@ impl Upstream {
             .enter(limits.connections_per_endpoint_max)
             .ok_or(Kind::CircuitOpen)?;
         core.metrics.add(Counter::Connects, 1);
+        timer.set_within(time, deadline);
         let link = match before(timer, connect(core, &endpoint.spec)).await {
             None => return Err(Kind::ConnectTimeout.into()),
             Some(Err(e)) => return Err(Failure::because(Kind::Refused, e)),

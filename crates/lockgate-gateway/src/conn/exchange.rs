@@ -111,9 +111,9 @@ async fn attempt<L: Link>(
     reused: &mut bool,
 ) -> Result<(Upstream, Answer), Failure> {
     let times = &plan.route().timeouts;
-    conn.timer.set_within(times.connect, plan.deadline);
     let core = std::rc::Rc::clone(&conn.core);
-    let mut upstream = Upstream::acquire(&core, endpoint, wanted, &mut conn.timer)
+    let time = (times.connect, plan.deadline);
+    let mut upstream = Upstream::acquire(&core, endpoint, wanted, &mut conn.timer, time)
         .await
         .map_err(|failure| total_first(plan, failure))?;
     *reused = upstream.reused;

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 
 /// Once `conn.out` holds this much it is written, even if more is at hand.
 const FLUSH_BYTES: usize = 128 * 1024;
+/// Head and body up to this size are copied together: one plain send costs less than a gathered
+/// one.
+const COPY_BYTES: usize = 8 * 1024;
 
 /// Sends the head in `conn.out` and the body, then gives the upstream's connection back.
 pub(crate) async fn relay<L: Link>(
@@ -72,13 +75,14 @@ async fn body<L: Link>(
                 let data = &upstream.input.filled()[..n];
                 if answer.chunked_out {
                     put_chunk(&mut conn.out, data);
-                    upstream.input.consume(n);
-                    if conn.out.len() >= FLUSH_BYTES {
-                        flush(conn, plan, trace, begun).await?;
-                    }
+                } else if conn.out.len() + n <= COPY_BYTES {
+                    conn.out.extend_from_slice(data);
                 } else {
                     write(conn, plan, trace, data, begun).await?;
-                    upstream.input.consume(n);
+                }
+                upstream.input.consume(n);
+                if conn.out.len() >= FLUSH_BYTES {
+                    flush(conn, plan, trace, begun).await?;
                 }
             }
             Piece::Framing(n) => upstream.input.consume(n),

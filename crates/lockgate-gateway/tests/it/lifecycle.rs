@@ -100,7 +100,8 @@ fn an_invalid_spec_is_refused_whole_and_the_old_table_serves() {
     rig.spec.send_replace(std::sync::Arc::new(bad.clone()));
     let status = rig.status(|status| status.rejected.is_some());
     assert_eq!(status.version, 1);
-    let (version, found) = status.rejected.expect("just seen");
+    let rejected = status.rejected.expect("just seen");
+    let (version, found) = (rejected.version, rejected.diagnostics);
     assert_eq!(version, 2);
     assert_eq!(found, lockgate_gateway::check(&bad));
     let codes: Vec<&str> = found.iter().map(|d| d.code.as_str()).collect();
@@ -166,7 +167,7 @@ fn a_torn_table_file_is_refused_with_a_diagnostic_and_kept() {
         s.table_file = Some(file.clone())
     });
     let status = rig.status(|_| true);
-    let (_, found) = status.rejected.expect("a diagnostic");
+    let found = status.rejected.expect("a diagnostic").diagnostics;
     assert_eq!((status.version, found[0].code.as_str()), (0, "LG0511"));
     assert_eq!(rig.get("/").reason(), "no_route");
     assert_eq!(

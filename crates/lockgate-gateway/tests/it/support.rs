@@ -12,10 +12,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 use lockgate_diag::Secret;
-use lockgate_gateway::{Dial, Gateway, GatewaySettings, Limits, Running, TableStatus, key_hash};
+use lockgate_gateway::{Dial, Gateway, GatewaySettings, Limits, Running, key_hash};
 use lockgate_model::gateway::{
     ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, EndpointSpec, GatewaySpec, PathMatch,
-    RouteMatch, RouteSpec, TimeoutPolicy, UpstreamSpec,
+    RouteMatch, RouteSpec, TableStatus, TimeoutPolicy, UpstreamSpec,
 };
 use lockgate_model::record::RequestRecord;
 use lockgate_model::{Clock, Rng, Timestamp};
