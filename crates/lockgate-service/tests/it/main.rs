@@ -11,6 +11,7 @@ mod support;
 mod lab;
 
 mod adoption;
+mod image;
 mod life;
 mod limits;
 mod machine;
