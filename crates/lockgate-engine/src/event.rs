@@ -18,7 +18,8 @@ pub enum EngineEvent {
     },
     /// A step was decided and, outside previews, begins.
     StepStart(Box<StepEvent>),
-    /// A step ended well; `new` holds its outputs.
+    /// A step ended well; `new` holds its outputs. A `same` has only this event, and only `new`,
+    /// since both sides are equal. Default providers have none.
     StepDone(Box<StepEvent>),
     /// A step failed.
     StepFailed {
