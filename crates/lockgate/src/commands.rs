@@ -1,0 +1,13 @@
+//! One file a command.
+
+pub(crate) mod cancel;
+pub(crate) mod completion;
+pub(crate) mod config;
+pub(crate) mod doctor;
+pub(crate) mod explain;
+pub(crate) mod logs;
+pub(crate) mod new;
+pub(crate) mod node;
+pub(crate) mod run;
+pub(crate) mod stack;
+pub(crate) mod version;

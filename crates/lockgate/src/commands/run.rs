@@ -1,0 +1,312 @@
+//! `preview`, `up`, `destroy`, `refresh`: one run of the engine, or two of them with a question
+//! between.
+
+mod after;
+mod interrupts;
+mod session;
+
+use std::io::{self, BufRead as _, IsTerminal as _};
+use std::sync::Arc;
+
+use lockgate_diag::{Diagnostic, codes};
+use lockgate_engine::event::RunResult;
+use lockgate_engine::{DeleteGuard, Interrupts, Operation, Options, Plan, RunOutcome, RunRequest};
+use lockgate_model::{Snapshot, StepOp};
+use lockgate_state::RunKind;
+
+use crate::cli::{Destroy, Preview, Run, Up};
+use crate::display::plan;
+use crate::display::progress::{Display, Style};
+use crate::failure::{CommandError, usage};
+use crate::workspace::App;
+
+use session::Session;
+pub(crate) use session::moment;
+
+/// Largest share of a stack that an `up` may delete without being told so. Above it, a lost
+/// message or a wrong branch is likelier than intent.
+const DELETE_SHARE_MAX: f64 = 0.5;
+/// Stacks this small are deleted from freely.
+const DELETE_COUNT_FREE: u64 = 5;
+
+/// `lockgate preview`.
+pub(crate) async fn preview(app: &App, args: &Preview) -> Result<(), CommandError> {
+    let session = Session::open_for_preview(app, &args.run)?;
+    let interrupts = interrupts::listen(&app.printer);
+    let run = Engine {
+        app,
+        session: &session,
+        args: &args.run,
+        interrupts,
+    };
+    let style = if app.printer.json() {
+        Style::Json
+    } else {
+        Style::Plan
+    };
+    let base = session.base();
+    let (outcome, display) = run
+        .once(Operation::Preview, base, style, None, false)
+        .await?;
+    verdict(app, &outcome, &display)?;
+    if style == Style::Plan {
+        app.printer.line(&plan::counts(&outcome.summary))?;
+    }
+    if args.exit_code && has_changes(&outcome) {
+        return Err(CommandError::Changes);
+    }
+    Ok(())
+}
+
+/// `lockgate up`.
+pub(crate) async fn up(app: &App, args: &Up) -> Result<(), CommandError> {
+    change(app, &args.run, Operation::Up, args.expect_no_changes).await
+}
+
+/// `lockgate destroy`.
+pub(crate) async fn destroy(app: &App, args: &Destroy) -> Result<(), CommandError> {
+    change(app, &args.run, Operation::Destroy, false).await
+}
+
+/// `lockgate refresh`.
+pub(crate) async fn refresh(app: &App, args: &Destroy) -> Result<(), CommandError> {
+    change(app, &args.run, Operation::Refresh, false).await
+}
+
+/// Foretells, asks, and then does exactly what was foretold.
+async fn change(
+    app: &App,
+    args: &Run,
+    operation: Operation,
+    expect_no_changes: bool,
+) -> Result<(), CommandError> {
+    if !app.global.yes && !io::stdin().is_terminal() {
+        return Err(usage(
+            "nobody can be asked: standard input is not a terminal",
+            "add `--yes` to go on without a question",
+        ));
+    }
+    let interrupts = interrupts::listen(&app.printer);
+    let session = Session::open_for_change(app, args, kind(operation))?;
+    let run = Engine {
+        app,
+        session: &session,
+        args,
+        interrupts,
+    };
+    let outcome = run.ask_and_apply(operation, expect_no_changes).await;
+    session.close(app, outcome).await
+}
+
+const fn kind(operation: Operation) -> RunKind {
+    match operation {
+        Operation::Preview => RunKind::Preview,
+        Operation::Up => RunKind::Update,
+        Operation::Destroy => RunKind::Destroy,
+        Operation::Refresh => RunKind::Refresh,
+    }
+}
+
+/// How a change ended, for the session to write down.
+pub(crate) struct Ended {
+    /// The engine's verdict; `None` when nothing was started.
+    pub(crate) outcome: Option<RunOutcome>,
+    /// What the command says.
+    pub(crate) result: Result<(), CommandError>,
+}
+
+struct Engine<'a> {
+    app: &'a App,
+    session: &'a Session,
+    args: &'a Run,
+    interrupts: Interrupts,
+}
+
+impl Engine<'_> {
+    async fn ask_and_apply(&self, operation: Operation, expect_no_changes: bool) -> Ended {
+        let nothing = |result| Ended {
+            outcome: None,
+            result,
+        };
+        let style = if self.app.printer.json() {
+            Style::Json
+        } else {
+            Style::Plan
+        };
+        let base = self.session.base();
+        let foretold = self.once(operation, base, style, None, false).await;
+        let (foretold, display) = match foretold {
+            Ok(pair) => pair,
+            Err(error) => return nothing(Err(error)),
+        };
+        if let Err(error) = verdict(self.app, &foretold, &display) {
+            return nothing(Err(error));
+        }
+        if !self.app.printer.json() {
+            self.app.printer.say(&plan::counts(&foretold.summary));
+        }
+        let changes = has_changes(&foretold);
+        if changes && expect_no_changes {
+            return nothing(Err(CommandError::Failed(vec![Diagnostic::error(
+                codes::program::EXPECTED_NO_CHANGES,
+                "no changes were expected, but the plan above has some",
+            )])));
+        }
+        if !changes && self.session.is_same(&foretold.snapshot) {
+            let result = after::report(self.app, self.session, &foretold, &[]);
+            return Ended {
+                outcome: Some(foretold),
+                result,
+            };
+        }
+        if changes && !self.app.global.yes {
+            match confirm(self.app, operation) {
+                Ok(true) => {}
+                Ok(false) => {
+                    self.app.printer.say("nothing was changed");
+                    return nothing(Ok(()));
+                }
+                Err(error) => return nothing(Err(error)),
+            }
+        }
+        self.apply(operation, foretold.plan).await
+    }
+
+    async fn apply(&self, operation: Operation, plan: Plan) -> Ended {
+        let style = if self.app.printer.json() {
+            Style::Json
+        } else {
+            Style::Work
+        };
+        let base = self.session.base();
+        match self.once(operation, base, style, Some(plan), true).await {
+            Ok((outcome, display)) => {
+                let result = match verdict(self.app, &outcome, &display) {
+                    Ok(()) => {
+                        after::report(self.app, self.session, &outcome, &display.take_steps())
+                    }
+                    Err(error) => Err(error),
+                };
+                Ended {
+                    outcome: Some(outcome),
+                    result,
+                }
+            }
+            Err(error) => Ended {
+                outcome: None,
+                result: Err(error),
+            },
+        }
+    }
+
+    async fn once(
+        &self,
+        operation: Operation,
+        base: Snapshot,
+        style: Style,
+        constraint: Option<Plan>,
+        journaled: bool,
+    ) -> Result<(RunOutcome, Arc<Display>), CommandError> {
+        let app = self.app;
+        let needs_program = matches!(operation, Operation::Preview | Operation::Up);
+        let source = if needs_program {
+            Some(self.session.source(app)?)
+        } else {
+            None
+        };
+        let display = Arc::new(Display::new(
+            app.printer.clone(),
+            style,
+            self.args.verbose,
+            Arc::clone(&app.clock),
+        ));
+        let request = RunRequest {
+            operation,
+            project: self.session.stack.project().to_owned(),
+            stack: self.session.stack.stack().to_owned(),
+            base,
+            source,
+            providers: self.session.providers(),
+            journal: if journaled {
+                self.session.journal()
+            } else {
+                None
+            },
+            events: Arc::clone(&display) as _,
+            clock: Arc::clone(&app.clock),
+            rng: Arc::clone(&app.rng),
+            interrupts: self.interrupts.clone(),
+            options: self.options(constraint),
+        };
+        Ok((lockgate_engine::run(request).await, display))
+    }
+
+    fn options(&self, constraint: Option<Plan>) -> Options {
+        let guard = DeleteGuard {
+            count_max: None,
+            share_max: Some(DELETE_SHARE_MAX),
+        };
+        let small = self.session.managed() <= DELETE_COUNT_FREE;
+        Options {
+            parallel: self.args.parallel as usize,
+            targets: self.args.target.clone(),
+            target_dependents: false,
+            replace: self.args.replace.clone(),
+            continue_on_error: self.args.continue_on_error,
+            refresh: self.args.refresh,
+            clear_pending_creates: self.args.clear_pending_creates,
+            expect_no_changes: false,
+            delete_guard: (!self.args.allow_mass_delete && !small).then_some(guard),
+            package_config: self.session.package_config.clone(),
+            stack_config: self.session.config.clone(),
+            constraint,
+        }
+    }
+}
+
+fn has_changes(outcome: &RunOutcome) -> bool {
+    outcome
+        .summary
+        .changes
+        .iter()
+        .any(|(op, n)| *op != StepOp::Same.as_str() && *n > 0)
+}
+
+/// Prints what went wrong and turns it into the exit code.
+fn verdict(app: &App, outcome: &RunOutcome, display: &Display) -> Result<(), CommandError> {
+    let diagnostics = display.take_diagnostics();
+    match outcome.summary.result {
+        RunResult::Succeeded => {
+            app.printer.diagnostics(&diagnostics);
+            Ok(())
+        }
+        RunResult::Canceled => {
+            app.printer.diagnostics(&diagnostics);
+            Err(CommandError::Interrupted)
+        }
+        // A program that was never run is a file error; a failed resource is a failed operation.
+        RunResult::Failed if is_program_error(outcome, &diagnostics) => {
+            Err(CommandError::Usage(diagnostics))
+        }
+        RunResult::Failed => Err(CommandError::Failed(diagnostics)),
+    }
+}
+
+fn is_program_error(outcome: &RunOutcome, diagnostics: &[Diagnostic]) -> bool {
+    !has_changes(outcome)
+        && !diagnostics.is_empty()
+        && diagnostics.iter().all(|d| !d.labels.is_empty())
+}
+
+/// Asks on the terminal.
+fn confirm(app: &App, operation: Operation) -> Result<bool, CommandError> {
+    let question = match operation {
+        Operation::Destroy => "Destroy these resources?",
+        Operation::Refresh => "Take these differences over into the state?",
+        _ => "Make these changes?",
+    };
+    app.printer.talk(&format!("{question} [y/N] "));
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}

@@ -1,0 +1,249 @@
+//! Events as they come: a live tree on a terminal, plain lines elsewhere.
+//!
+//! The sink only takes a short lock and sends to a bounded queue; one task draws. Ephemeral
+//! messages are dropped when the queue is full, everything else waits.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockgate_diag::{Diagnostic, Severity};
+use lockgate_engine::EventSink;
+use lockgate_engine::event::{EngineEvent, StepEvent, Summary};
+use lockgate_model::{Clock, Urn};
+use parking_lot::Mutex;
+
+use super::{events, plan, words};
+use crate::printer::Printer;
+
+/// Time between two drawings of the live tree: fast enough to look alive, slow enough to be free.
+const REDRAW: Duration = Duration::from_millis(100);
+
+/// Most lines of the live part; more would scroll off a small terminal.
+const LIVE_LINES_MAX: usize = 12;
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Style {
+    /// A plan: each step with its differences, nothing about time.
+    Plan,
+    /// Work: what starts and ends, with time.
+    Work,
+    /// One JSON object a line on standard output.
+    Json,
+}
+
+/// Takes engine events and shows them.
+pub(crate) struct Display {
+    printer: Printer,
+    style: Style,
+    verbose: bool,
+    clock: Arc<dyn Clock>,
+    // One lock for drawing state: events of parallel steps must not interleave half-drawn.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    running: BTreeMap<Urn, Running>,
+    drawn: usize,
+    last_draw: Duration,
+    sequence: u64,
+    diagnostics: Vec<Diagnostic>,
+    summary: Option<Summary>,
+    steps: Vec<StepEvent>,
+}
+
+struct Running {
+    text: String,
+    since: Duration,
+    note: String,
+}
+
+impl Display {
+    pub(crate) fn new(
+        printer: Printer,
+        style: Style,
+        verbose: bool,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            printer,
+            style,
+            verbose,
+            clock,
+            state: Mutex::default(),
+        }
+    }
+
+    /// The summary, once the run has ended.
+    pub(crate) fn summary(&self) -> Option<Summary> {
+        self.state.lock().summary.clone()
+    }
+
+    /// The steps that ended well, in order of their end.
+    pub(crate) fn take_steps(&self) -> Vec<StepEvent> {
+        std::mem::take(&mut self.state.lock().steps)
+    }
+
+    /// The diagnostics of failed steps and of the program.
+    pub(crate) fn take_diagnostics(&self) -> Vec<Diagnostic> {
+        std::mem::take(&mut self.state.lock().diagnostics)
+    }
+
+    fn live(&self) -> bool {
+        self.style == Style::Work && self.printer.terminal()
+    }
+
+    fn erase(&self, state: &mut State) {
+        if state.drawn > 0 {
+            self.printer
+                .talk(&format!("\u{1b}[{}A\u{1b}[J", state.drawn));
+            state.drawn = 0;
+        }
+    }
+
+    fn draw(&self, state: &mut State) {
+        if !self.live() {
+            return;
+        }
+        let now = self.clock.monotonic();
+        if now < state.last_draw + REDRAW && state.drawn > 0 {
+            return;
+        }
+        self.erase(state);
+        state.last_draw = now;
+        let hidden = state.running.len().saturating_sub(LIVE_LINES_MAX);
+        let width = self.printer.width().saturating_sub(1);
+        let mut text = String::new();
+        for running in state.running.values().take(LIVE_LINES_MAX) {
+            let time = words::duration(now.saturating_sub(running.since));
+            let line = format!("  {} ({time}) {}", running.text, running.note);
+            text.extend(line.chars().take(width));
+            text.push('\n');
+        }
+        if hidden > 0 {
+            text.push_str(&format!("  … and {hidden} more\n"));
+        }
+        state.drawn = text.lines().count();
+        self.printer.talk(&text);
+    }
+
+    fn say(&self, state: &mut State, text: &str) {
+        self.erase(state);
+        self.printer.talk(text);
+    }
+
+    fn step_start(&self, state: &mut State, step: &StepEvent) {
+        if self.style == Style::Plan {
+            return;
+        }
+        let text = format!("{} {}", words::present(step.op), plan::label(&step.urn));
+        let since = self.clock.monotonic();
+        state.running.insert(
+            step.urn.clone(),
+            Running {
+                text,
+                since,
+                note: String::new(),
+            },
+        );
+    }
+
+    fn step_done(&self, state: &mut State, step: &StepEvent) {
+        state.running.remove(&step.urn);
+        if plan::is_shown(step, self.verbose) {
+            if self.style == Style::Plan {
+                self.say(state, &plan::step(step, self.verbose));
+            } else {
+                let head = format!("{} {}", words::sign(step.op), plan::label(&step.urn));
+                let time = step.duration.map(|d| format!(" ({})", words::duration(d)));
+                let line = format!(
+                    "{}  {}{}\n",
+                    words::paint(step.op, &head),
+                    words::past(step.op),
+                    time.unwrap_or_default()
+                );
+                self.say(state, &line);
+            }
+        }
+        state.steps.push(step.clone());
+    }
+
+    fn message(
+        &self,
+        state: &mut State,
+        severity: Severity,
+        urn: Option<&Urn>,
+        text: &str,
+        ephemeral: bool,
+    ) {
+        if self.live()
+            && severity == Severity::Info
+            && let Some(running) = urn.and_then(|urn| state.running.get_mut(urn))
+        {
+            running.note = text.lines().last().unwrap_or_default().to_owned();
+            if ephemeral {
+                return;
+            }
+        }
+        if ephemeral {
+            return;
+        }
+        let from = urn
+            .map(|urn| format!("{}: ", urn.name()))
+            .unwrap_or_default();
+        let mark = match severity {
+            Severity::Info => "",
+            Severity::Warning => "warning: ",
+            Severity::Error => "error: ",
+        };
+        let lines: String = text
+            .lines()
+            .map(|l| format!("   {from}{mark}{l}\n"))
+            .collect();
+        self.say(state, &lines);
+    }
+}
+
+impl EventSink for Display {
+    fn emit(&self, event: EngineEvent) {
+        let mut guard = self.state.lock();
+        let state = &mut *guard;
+        if self.style == Style::Json {
+            let value = events::to_json(&event, state.sequence, self.clock.now());
+            state.sequence += 1;
+            // A closed pipe ends the output, not the run: state must still be written.
+            let _ = self.printer.line(&value.to_string());
+        }
+        let shown = self.style != Style::Json;
+        match event {
+            EngineEvent::StepStart(step) if shown => self.step_start(state, &step),
+            EngineEvent::StepDone(step) if shown => self.step_done(state, &step),
+            EngineEvent::StepDone(step) => state.steps.push(*step),
+            EngineEvent::StepFailed { step, diagnostic } => {
+                state.running.remove(&step.urn);
+                if shown {
+                    let line = format!("!  {}  failed\n", plan::label(&step.urn));
+                    self.say(state, &line);
+                }
+                state.diagnostics.push(*diagnostic);
+            }
+            EngineEvent::Message {
+                severity,
+                urn,
+                text,
+                ephemeral,
+            } if shown => {
+                self.message(state, severity, urn.as_ref(), &text, ephemeral);
+            }
+            EngineEvent::Diagnostic(diagnostic) => state.diagnostics.push(*diagnostic),
+            EngineEvent::Summary(summary) => {
+                self.erase(state);
+                state.summary = Some(summary);
+            }
+            _ => {}
+        }
+        self.draw(state);
+    }
+}

@@ -1,0 +1,115 @@
+//! Wiring of a run: native packages over images and node, and the program as a source.
+
+use std::sync::Arc;
+
+use lockgate_config::{Project, StackConfig};
+use lockgate_diag::{Diagnostic, codes};
+use lockgate_engine::{Providers, Source};
+use lockgate_image::{BaseResolver, Builder, Store, StoreOnly};
+use lockgate_model::PropertyMap;
+use lockgate_packages::images::LocalImages;
+use lockgate_packages::{Packages, PackagesSettings};
+use lockgate_state::secrets::StackFileSecrets;
+use lockgate_state::{Backend, SecretsConfig, StackName};
+
+use crate::failure::{CommandError, failed, usage};
+use crate::node::adapter::LazyNode;
+use crate::node::paths::NodePaths;
+use crate::workspace::{App, config_values, secrets_error};
+
+/// The organization of every stack that is not kept by a service.
+const ORGANIZATION: &str = "organization";
+
+/// The native packages of a project.
+pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Providers>, CommandError> {
+    let store = Store::open(&NodePaths::new(&app.environment.home).images()).map_err(|error| {
+        failed(
+            codes::image::STORE,
+            "the image store cannot be opened",
+            &error,
+        )
+    })?;
+    let bases: Arc<dyn BaseResolver> = Arc::new(StoreOnly);
+    let cache = app.environment.home.join("cache");
+    let builder = Builder::new(store, cache, Arc::clone(&bases), Arc::clone(&app.clock));
+    let images = LocalImages::new(builder, bases, Arc::clone(&app.clock));
+    Ok(Arc::new(Packages::new(PackagesSettings {
+        project_dir: project.root.clone(),
+        base_env: app.environment.child.iter().cloned().collect(),
+        rng: Arc::clone(&app.rng),
+        images: Arc::new(images),
+        node: Arc::new(LazyNode::new(app.environment.clone(), app.printer.clone())),
+    })))
+}
+
+/// The program of a project, ready to run once.
+pub(crate) fn source(
+    app: &App,
+    project: &Project,
+    stack: &StackName,
+    config: &PropertyMap,
+    providers: &Arc<dyn Providers>,
+) -> Result<Box<dyn Source>, CommandError> {
+    if project.runtime.name != "yaml" {
+        return Err(CommandError::Usage(vec![
+            Diagnostic::error(
+                codes::settings::USAGE,
+                format!("runtime `{}` is not supported yet", project.runtime.name),
+            )
+            .at(&project.file, project.runtime.span, "")
+            .hint("use `runtime: yaml`"),
+        ]));
+    }
+    match lockgate_yaml::load(
+        &project.root,
+        project,
+        stack.stack(),
+        config.clone(),
+        providers,
+        ORGANIZATION,
+    ) {
+        Ok(loaded) => {
+            app.printer.diagnostics(&loaded.warnings);
+            Ok(Box::new(loaded.source))
+        }
+        Err(diagnostics) => Err(CommandError::Usage(diagnostics)),
+    }
+}
+
+/// The config of a stack that does not exist yet: its file may name the manager of its secrets.
+pub(crate) fn plain_config(
+    file: &StackConfig,
+    backend: &Backend,
+) -> Result<PropertyMap, CommandError> {
+    let stack_file = StackFileSecrets {
+        provider: file.secrets_provider.clone(),
+        salt: file.encryption_salt.clone(),
+    };
+    match SecretsConfig::from_stack_file(&stack_file).map_err(|e| secrets_error(&e))? {
+        Some(named) => {
+            let secrets = backend
+                .keyring()
+                .open(&named)
+                .map_err(|e| secrets_error(&e))?;
+            config_values(file, &secrets)
+        }
+        None if file
+            .values
+            .values()
+            .any(lockgate_config::ConfigValue::is_secret) =>
+        {
+            Err(usage(
+                "the stack file has secrets, but the stack does not exist here",
+                "run `lockgate stack init` with the key or passphrase it was made with",
+            ))
+        }
+        None => Ok(file
+            .values
+            .iter()
+            .filter_map(|(key, value)| {
+                let mut never = |_: &str| Err::<String, ()>(());
+                Some((key.clone(), value.resolve(&mut never).ok()?))
+            })
+            .collect()),
+    }
+}

@@ -1,0 +1,14 @@
+//! Lockgate through its front door: the real binary, in a world of its own per test.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "tests of a program look at real files and real time"
+)]
+
+mod crash;
+mod hello;
+mod program;
+mod secrets;
+mod services;
+mod stacks;
+mod support;
+mod usage;
