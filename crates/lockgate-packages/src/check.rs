@@ -214,3 +214,6 @@ fn kind_name(kind: &PropertyKind) -> String {
         PropertyKind::Resource(token) => format!("a resource of type `{token}`"),
     }
 }
+
+#[cfg(test)]
+mod tests;
