@@ -51,6 +51,15 @@ fn make_context(root: &Path, count: usize) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Processor time of this process: what remains comparable on a busy machine.
+fn cpu() -> Duration {
+    let now = clock_gettime(ClockId::ProcessCPUTime);
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+}
+
 fn peak_memory() -> String {
     fs_err::read_to_string("/proc/self/status")
         .ok()
@@ -104,14 +113,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
                 format!("edited {stamp}"),
             )?;
         }
-        let start = clock.monotonic();
+        let (start, cpu_start) = (clock.monotonic(), cpu());
         let plan = builder.plan(&request).await?;
         let planned = clock.monotonic() - start;
         let known = plan.known.is_some();
         builder.build(&plan, &Silent).await?;
         let total = clock.monotonic() - start;
+        let cpu = cpu() - cpu_start;
         println!(
-            "{name:<18} plan {planned:>8.3?}  total {total:>8.3?}  known {known}  {}",
+            "{name:<18} plan {planned:>8.3?}  total {total:>8.3?}  cpu {cpu:>8.3?}  known {known}  {}",
             peak_memory()
         );
     }

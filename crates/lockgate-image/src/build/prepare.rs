@@ -38,7 +38,8 @@ pub(super) struct Front {
     ignore: Ignore,
     outline: Outline,
     passed: recipe::PassedArgs,
-    warnings: Vec<Diagnostic>,
+    /// Everything found so far, errors included.
+    diagnostics: Vec<Diagnostic>,
 }
 
 /// A selection of one COPY of the context, with its hashes.
@@ -101,16 +102,27 @@ pub(super) fn read_front(request: &BuildRequest) -> Result<Front, BuildError> {
         }
         None => Ignore::default(),
     };
-    match outline {
-        Some(outline) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(Front {
-            dockerfile,
-            ignore,
-            outline,
-            passed,
-            warnings: diagnostics,
-        }),
-        _ => Err(BuildError::Invalid { diagnostics }),
+    let Some(outline) = outline else {
+        return Err(BuildError::Invalid { diagnostics });
+    };
+    let front = Front {
+        dockerfile,
+        ignore,
+        outline,
+        passed,
+        diagnostics,
+    };
+    if !front.diagnostics.iter().any(Diagnostic::is_error) {
+        return Ok(front);
     }
+    // The rest of the file is checked too, as if bases were empty, so that one run reports all.
+    let mut diagnostics = front.diagnostics.clone();
+    let unknown = |_: &str| Ok((Base::Scratch, RuntimeConfig::default()));
+    match evaluate_stages(&front, &BTreeMap::new(), &unknown, &mut Vec::new()) {
+        Err(BuildError::Invalid { diagnostics: more }) => diagnostics.extend(more),
+        Ok(_) | Err(_) => {}
+    }
+    Err(BuildError::Invalid { diagnostics })
 }
 
 fn read_dockerfile(request: &BuildRequest) -> Result<Arc<SourceFile>, BuildError> {
@@ -214,8 +226,19 @@ pub(super) fn prepare(
 ) -> Result<BuildPlan, BuildError> {
     // Before the first stat, see stat_cache.
     let stamp = context::coarse_now();
-    let mut warnings = front.warnings.clone();
-    let stages = evaluate_stages(builder, &front, &images, &mut warnings)?;
+    let mut warnings = front.diagnostics.clone();
+    let digests: BTreeMap<String, Digest> = images
+        .iter()
+        .map(|(text, _, digest)| (text.clone(), *digest))
+        .collect();
+    let base_of = |text: &str| {
+        let digest = digests.get(text).copied().ok_or(BuildError::Stopped)?;
+        Ok((
+            Base::Image(digest),
+            builder.store().image(&digest)?.config.config,
+        ))
+    };
+    let stages = evaluate_stages(&front, &digests, &base_of, &mut warnings)?;
     let file = Arc::clone(&front.dockerfile.file);
     let (tree, selections) = scan_and_select(request, &front, &stages, &mut warnings)?;
     let hashes = hash_selections(builder, request, &tree, &selections, stamp)?;
@@ -261,15 +284,11 @@ pub(super) fn prepare(
 }
 
 fn evaluate_stages(
-    builder: &Builder,
     front: &Front,
-    images: &Images,
+    digests: &BTreeMap<String, Digest>,
+    base_of: &dyn Fn(&str) -> Result<(Base, RuntimeConfig), BuildError>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<Vec<(usize, Stage)>, BuildError> {
-    let digests: BTreeMap<String, Digest> = images
-        .iter()
-        .map(|(text, _, digest)| (text.clone(), *digest))
-        .collect();
     let (mut diagnostics, mut engine_only) = (Vec::new(), Vec::new());
     let mut done: BTreeMap<usize, (Stage, _)> = BTreeMap::new();
     for index in &front.outline.reachable {
@@ -284,12 +303,11 @@ fn evaluate_stages(
                 (Base::Scratch, config, None)
             }
             BaseRef::Image(text) => {
-                let digest = digests.get(text).copied().ok_or(BuildError::Stopped)?;
-                let mut config = builder.store().image(&digest)?.config.config;
+                let (base, mut config) = base_of(text)?;
                 if config.working_dir.is_empty() {
                     config.working_dir = "/".to_owned();
                 }
-                (Base::Image(digest), config, None)
+                (base, config, None)
             }
             BaseRef::Stage(stage) => {
                 let (below, scope): &(Stage, recipe::ScopeOfStage) =
@@ -319,7 +337,7 @@ fn evaluate_stages(
             triggers,
             inherited,
             passed: &front.passed,
-            images: &digests,
+            images: digests,
         };
         let evaluated = recipe::evaluate(&front.dockerfile, input, &mut diagnostics);
         engine_only.extend(evaluated.engine_only);

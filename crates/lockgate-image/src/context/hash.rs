@@ -149,7 +149,7 @@ fn hash_one(
             ..
         } => {
             let mut input = fs::File::open(path).map_err(unreadable)?;
-            let hash = hash_reader(&mut input).map_err(unreadable)?;
+            let hash = hash_reader(&mut input, u64::MAX).map_err(unreadable)?;
             Ok((
                 Learned {
                     path_hash: key,
@@ -182,7 +182,7 @@ fn read_stable(path: &Path, scanned: &Stat) -> io::Result<Option<(Stat, ContentH
     for _ in 0..ATTEMPTS {
         let mut file = open_no_follow(path)?;
         let before = Stat::of(&file.metadata()?);
-        let hash = hash_reader(&mut file)?;
+        let hash = hash_reader(&mut file, before.size)?;
         let after = Stat::of(&file.metadata()?);
         if before == after {
             let same = (after.size, after.executable()) == (scanned.size, scanned.executable());
@@ -202,9 +202,14 @@ fn open_no_follow(path: &Path) -> io::Result<fs::File> {
         .open(path)
 }
 
-fn hash_reader(input: &mut dyn Read) -> io::Result<ContentHash> {
+/// Hashes what is left of `input`; `expected` bytes decide the size of the buffer only.
+fn hash_reader(input: &mut dyn Read, expected: u64) -> io::Result<ContentHash> {
     let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; 128 * 1024];
+    // One byte more, so that a small file ends in its first read.
+    let size = usize::try_from(expected)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
+    let mut buffer = vec![0; size.clamp(512, 128 * 1024)];
     loop {
         let n = input.read(&mut buffer)?;
         if n == 0 {

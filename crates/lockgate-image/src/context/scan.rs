@@ -210,9 +210,9 @@ impl Scanner<'_> {
         for entry in fs::read_dir(full)? {
             let entry = entry?;
             let name = entry.file_name().into_vec().into_boxed_slice();
-            let path = join(&folder.path, &name);
             let kind = entry.file_type()?;
             if kind.is_dir() {
+                let path = join(&folder.path, &name);
                 let (excluded, matched) = self.ignore.matches(&path, matched);
                 if excluded && !self.ignore.may_include_below(&path) {
                     continue;
@@ -234,7 +234,8 @@ impl Scanner<'_> {
                 });
                 continue;
             }
-            if !self.ignore.is_empty() && self.ignore.excludes(&path, matched) {
+            if !self.ignore.is_empty() && self.ignore.excludes(&join(&folder.path, &name), matched)
+            {
                 continue;
             }
             let kind = if kind.is_file() {

@@ -65,7 +65,10 @@ async fn the_digest_depends_on_nothing_but_the_content() {
     }
     assert_eq!(digests[0], digests[1]);
     // Layer format 1 never changes: this digest is for ever.
-    assert_eq!(digests[0].to_string(), "sha256:12ac4bef2b1a8badd85265f5dace17f3bc322397a018c4d93c3619b668b2bf49");
+    assert_eq!(
+        digests[0].to_string(),
+        "sha256:12ac4bef2b1a8badd85265f5dace17f3bc322397a018c4d93c3619b668b2bf49"
+    );
 }
 
 #[tokio::test]

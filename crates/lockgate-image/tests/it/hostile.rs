@@ -89,7 +89,7 @@ fn nothing_is_written_outside_the_root() {
         (
             "whiteout through a link",
             vec![
-                layer(&[link_out.clone()]),
+                layer(std::slice::from_ref(&link_out)),
                 layer(&[file("out/.wh.hostname", b"")]),
             ],
             true,
