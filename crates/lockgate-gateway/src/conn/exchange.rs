@@ -82,7 +82,7 @@ pub(crate) async fn exchange<L: Link>(
             Retry::No => false,
             // Nothing left: any other endpoint will do.
             Retry::Yes => tried < upstream.endpoints.len(),
-            Retry::IfReused => reused && !sent.streamed && true,
+            Retry::IfReused => reused && !sent.streamed && (plan.repeatable || !sent.any),
         };
         // A repeat after a stale connection costs nothing from the budget: every pooled
         // connection stands for a whole answer, so such repeats never outnumber the answers.

@@ -106,7 +106,7 @@ async fn body<L: Link>(
                         }
                         return flush(conn, plan, trace, begun).await;
                     }
-                    Ok(0) => { conn.out.extend_from_slice(LAST_CHUNK); return flush(conn, plan, trace, begun).await; }
+                    Ok(0) => return Err(Kind::Truncated.into()),
                     Ok(_) => {}
                     Err(Woken::Gone(why)) => return Err(Failure::because(Kind::Gone, why)),
                     Err(Woken::Upstream(Stop::Io(e))) => {
