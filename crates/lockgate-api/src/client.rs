@@ -265,13 +265,11 @@ fn key_path(id: &str) -> String {
     path
 }
 
-/// Percent-encodes all but unreserved characters (RFC 3986 §2.3). A segment of dots alone is
-/// encoded too, because it would be taken for a relative step.
+/// Percent-encodes all but unreserved characters (RFC 3986 §2.3).
 fn encode_segment(path: &mut String, segment: &str) {
     use std::fmt::Write as _;
-    let dots = segment.bytes().all(|byte| byte == b'.');
     for byte in segment.bytes() {
-        let plain = byte.is_ascii_alphanumeric() || b"-_~".contains(&byte) || byte == b'.' && !dots;
+        let plain = byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
         if plain {
             path.push(char::from(byte));
         } else {

@@ -16,6 +16,10 @@ use crate::state::{Replica, Version};
 /// someone, so it is probed more often than a running one.
 const START_PROBE_INTERVAL: Duration = Duration::from_millis(100);
 
+/// Tries when another process took the port an instance was given: each try gets another port, so
+/// two lost races in a row are already rare.
+const PORT_TRIES: u32 = 3;
+
 /// Lines of output that a failure carries.
 const FAILURE_LINES: usize = 20;
 
@@ -26,7 +30,7 @@ const FAILED_STOP_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct StartFailure {
     pub(crate) causes: Vec<String>,
-    /// Another try may well succeed at once.
+    /// Another process took the port: another try gets another port.
     pub(crate) port_taken: bool,
 }
 
@@ -49,6 +53,21 @@ enum End {
 impl Shared {
     /// Starts one instance and waits until it is healthy. On failure nothing is left of it.
     pub(crate) async fn bring_up(
+        &self,
+        spec: &ServiceSpec,
+        generation: u64,
+        cancel: &CancellationToken,
+    ) -> Result<Instance, StartFailure> {
+        for _ in 1..PORT_TRIES {
+            match self.try_bring_up(spec, generation, cancel).await {
+                Err(failure) if failure.port_taken => {}
+                outcome => return outcome,
+            }
+        }
+        self.try_bring_up(spec, generation, cancel).await
+    }
+
+    async fn try_bring_up(
         &self,
         spec: &ServiceSpec,
         generation: u64,
@@ -162,12 +181,7 @@ impl Shared {
                             "an instance ended"
                         );
                         backoff.lived(self.clock.monotonic().saturating_sub(since));
-                        let at_once = report.port_taken;
-                        wait = if at_once {
-                            Duration::ZERO
-                        } else {
-                            backoff.advance()
-                        };
+                        wait = backoff.advance();
                     }
                 }
             }
@@ -201,11 +215,7 @@ impl Shared {
                     cause = failure.causes.first().map_or("", String::as_str),
                     "an instance did not come up"
                 );
-                if failure.port_taken {
-                    Duration::ZERO
-                } else {
-                    backoff.advance()
-                }
+                backoff.advance()
             }
         }
     }

@@ -144,6 +144,9 @@ impl Shared {
                 match started {
                     Ok(instance) => {
                         say(progress, format!("instance {} is healthy", instance.id));
+                        for note in &instance.notes {
+                            say(progress, format!("instance {}: {note}", instance.id));
+                        }
                         let mut replica = replica.lock();
                         replica.log_source = Some(instance.id.clone());
                         replica.instance = Some(instance);

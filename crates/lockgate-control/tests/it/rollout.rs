@@ -123,6 +123,16 @@ async fn a_first_version_that_fails_leaves_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lost_race_for_a_port_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let node = Node::start(&world, folder.path()).await;
+    let status = node.apply(service("port", "a")).await.unwrap();
+    assert_eq!(status.phase, ServicePhase::Healthy);
+    assert_eq!(world.running(), [status.instances[0].id.clone()]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_rollout_that_cannot_be_saved_is_undone() {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new();

@@ -1,8 +1,9 @@
 //! The world a node's control side lives in, owned by the test.
 //!
 //! The platform does what a service's `MODE` variable says: `ok` is healthy at once, `slow` after
-//! two seconds, `sick` never, `crash` prints a line and exits with 3. Every start, stop and spec is
-//! one event, with the virtual time it came at.
+//! two seconds, `sick` never, `crash` prints a line and exits with 3, `port` loses the race for its
+//! port until its third start. Every start, stop and table is one event, with the virtual time it
+//! came at.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -170,11 +171,18 @@ impl Platform for Link {
             pid: u32::try_from(port).unwrap(),
             notes: Vec::new(),
         };
-        let crashes = self.world.mode_of(&spec.service) == "crash";
+        let exit = match self.world.mode_of(&spec.service).as_str() {
+            "crash" => Some(report(3)),
+            "port" if port < 10_002 => Some(ExitReport {
+                port_taken: true,
+                ..report(1)
+            }),
+            _ => None,
+        };
         let fake = Fake {
             instance: instance.clone(),
             since: Instant::now(),
-            exit: watch::Sender::new(crashes.then(|| report(3))),
+            exit: watch::Sender::new(exit),
             spec,
         };
         let (id, generation) = (instance.id.clone(), fake.spec.generation);
