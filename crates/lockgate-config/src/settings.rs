@@ -262,7 +262,10 @@ impl Reader<'_> {
             .at(self.file, span, "");
         self.found.push(match did_you_mean(name, known) {
             Some(near) => diagnostic.hint(format!("did you mean `{near}`")),
-            None => diagnostic.hint("run `lockgate explain settings` for the list"),
+            None => {
+                let names: Vec<&str> = FIELDS.iter().map(|f| f.name).collect();
+                diagnostic.hint(format!("settings are {}", names.join(", ")))
+            }
         });
     }
 
