@@ -46,6 +46,8 @@ static void report(void) {
     closedir(fds);
     show("/proc/self/status", "status ");
     show("/etc/hostname", "hostname ");
+    show("/proc/self/limits", "limit ");
+    show("/proc/self/cgroup", "cgroup ");
     show("/proc/self/mounts", "mount ");
     printf("ids %d %d pid %d\n", getuid(), getgid(), getpid());
     char cwd[256];

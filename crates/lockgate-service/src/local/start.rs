@@ -264,6 +264,10 @@ impl Prepared {
             }
         };
         let processes = limits.processes.unwrap_or(PROCESSES);
+        let release = rustix::system::uname()
+            .release()
+            .to_string_lossy()
+            .into_owned();
         Ok(SandboxSpec {
             id: spec.id.clone(),
             staging: relative(&folder.path().join("mnt"))?,
@@ -279,11 +283,24 @@ impl Prepared {
             resolv_conf,
             rlimits: Rlimits {
                 open_files: limits.open_files.unwrap_or(OPEN_FILES),
-                processes: (!groups.limits_processes).then_some(processes),
+                processes: (!groups.limits_processes && counts_by_name_space(&release))
+                    .then_some(processes),
                 data_bytes: limits.memory_bytes.filter(|_| !groups.limits_memory),
             },
             program: Some(self.program.clone()),
         })
+    }
+}
+
+/// Whether the kernel of this release counts processes per user name space. Before 5.14 the limit
+/// would count all processes of the node's user.
+fn counts_by_name_space(release: &str) -> bool {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 14),
+        _ => false,
     }
 }
 
@@ -516,5 +533,45 @@ pub(super) fn await_end(pidfd: &OwnedFd) -> io::Result<()> {
     match waitid(WaitId::PidFd(pidfd.as_fd()), options) {
         Ok(_) | Err(rustix::io::Errno::CHILD) => Ok(()),
         Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kernel_releases_are_compared_as_numbers() {
+        for (release, expected) in [
+            ("6.18.44-fc", true),
+            ("5.14.0", true),
+            ("5.4.0-150-generic", false),
+            ("4.19", false),
+            ("odd", false),
+        ] {
+            assert_eq!(counts_by_name_space(release), expected, "{release}");
+        }
+    }
+
+    #[test]
+    fn stop_signals_are_names_or_numbers() {
+        for (text, expected) in [("", 15), ("SIGQUIT", 3), ("INT", 2), ("10", 10)] {
+            assert_eq!(stop_signal(text).unwrap(), expected, "{text}");
+        }
+        for text in ["SIGNOTHING", "0", "99", "term"] {
+            assert!(stop_signal(text).is_err(), "{text} was accepted");
+        }
+    }
+
+    #[test]
+    fn mount_options_only_get_plain_paths() {
+        let home = Path::new("/home");
+        assert_eq!(
+            below(home, Path::new("/home/rootfs/ab")).unwrap(),
+            "rootfs/ab"
+        );
+        for path in ["/elsewhere", "/home/a:b", "/home/a,b"] {
+            assert!(below(home, Path::new(path)).is_err(), "{path} was accepted");
+        }
     }
 }
