@@ -48,8 +48,9 @@ pub(super) fn assemble(
         step: 0,
         total: prepared.stages.iter().map(|(_, s)| s.steps.len()).sum(),
     };
+    let last = prepared.stages.last().map(|(index, _)| *index);
     for (index, stage) in &prepared.stages {
-        let built = work.stage(stage)?;
+        let built = work.stage(stage, Some(*index) == last)?;
         work.built.insert(*index, built);
     }
     let last = prepared
@@ -88,13 +89,18 @@ struct Assembly<'a> {
 }
 
 impl Assembly<'_> {
-    fn stage(&mut self, stage: &Stage) -> Result<Built, BuildError> {
+    /// Paths after the last layer of the `last` stage are not indexed: nothing asks for them.
+    fn stage(&mut self, stage: &Stage, last: bool) -> Result<Built, BuildError> {
         let mut built = match &stage.base {
             Base::Scratch => Built::default(),
             Base::Image(digest) => self.load_image(digest)?,
             Base::Stage(below) => self.built.get(below).cloned().unwrap_or_default(),
         };
-        for step in &stage.steps {
+        let layers_end = stage
+            .steps
+            .iter()
+            .rposition(|s| !matches!(s.action, Action::Config));
+        for (position, step) in stage.steps.iter().enumerate() {
             self.step += 1;
             (self.report)(ProgressEvent::Step {
                 number: self.step,
@@ -114,7 +120,8 @@ impl Assembly<'_> {
             });
             if let Some((layer, entries)) = layer {
                 let number = u32::try_from(built.layers.len()).unwrap_or(u32::MAX);
-                for entry in entries {
+                let asked = !last || Some(position) != layers_end;
+                for entry in entries.into_iter().filter(|_| asked) {
                     built
                         .rootfs
                         .insert(entry.path.clone(), node_of(&entry, number));

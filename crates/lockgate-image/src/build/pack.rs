@@ -122,7 +122,14 @@ pub(super) fn place(
             }
         }
     }
-    Ok(placer.out.into_values().collect())
+    let entry = |(path, body): (Vec<u8>, Body)| Entry {
+        path,
+        kind: body.kind,
+        mode: body.mode,
+        uid: body.owner.uid,
+        gid: body.owner.gid,
+    };
+    Ok(placer.out.into_iter().map(entry).collect())
 }
 
 struct Placer<'a> {
@@ -130,7 +137,15 @@ struct Placer<'a> {
     copy: &'a Copy,
     owner: Owner,
     file: &'a Arc<SourceFile>,
-    out: BTreeMap<Vec<u8>, Entry>,
+    /// By path, so that the layer is in byte order.
+    out: BTreeMap<Vec<u8>, Body>,
+}
+
+/// An entry without its path.
+struct Body {
+    kind: Kind,
+    mode: u32,
+    owner: Owner,
 }
 
 impl Placer<'_> {
@@ -194,7 +209,7 @@ impl Placer<'_> {
         }
         if matches!(
             self.out.get(&path),
-            Some(Entry {
+            Some(Body {
                 kind: Kind::Folder,
                 ..
             })
@@ -226,17 +241,8 @@ impl Placer<'_> {
     }
 
     fn put(&mut self, path: Vec<u8>, kind: Kind, mode: u32) {
-        let Owner { uid, gid } = self.owner;
-        self.out.insert(
-            path.clone(),
-            Entry {
-                path,
-                kind,
-                mode,
-                uid,
-                gid,
-            },
-        );
+        let owner = self.owner;
+        self.out.insert(path, Body { kind, mode, owner });
     }
 }
 

@@ -118,9 +118,9 @@ pub(super) fn read_front(request: &BuildRequest) -> Result<Front, BuildError> {
     // The rest of the file is checked too, as if bases were empty, so that one run reports all.
     let mut diagnostics = front.diagnostics.clone();
     let unknown = |_: &str| Ok((Base::Scratch, RuntimeConfig::default()));
-    match evaluate_stages(&front, &BTreeMap::new(), &unknown, &mut Vec::new()) {
-        Err(BuildError::Invalid { diagnostics: more }) => diagnostics.extend(more),
-        Ok(_) | Err(_) => {}
+    let evaluated = evaluate_stages(&front, &BTreeMap::new(), &unknown, &mut Vec::new());
+    if let Err(BuildError::Invalid { diagnostics: more }) = evaluated {
+        diagnostics.extend(more);
     }
     Err(BuildError::Invalid { diagnostics })
 }
@@ -283,10 +283,13 @@ pub(super) fn prepare(
     })
 }
 
+/// Base and configuration of an image, by its text in the Dockerfile.
+type BaseOf<'a> = dyn Fn(&str) -> Result<(Base, RuntimeConfig), BuildError> + 'a;
+
 fn evaluate_stages(
     front: &Front,
     digests: &BTreeMap<String, Digest>,
-    base_of: &dyn Fn(&str) -> Result<(Base, RuntimeConfig), BuildError>,
+    base_of: &BaseOf<'_>,
     warnings: &mut Vec<Diagnostic>,
 ) -> Result<Vec<(usize, Stage)>, BuildError> {
     let (mut diagnostics, mut engine_only) = (Vec::new(), Vec::new());

@@ -132,7 +132,7 @@ pub(super) fn evaluate(work: &mut Evaluation<'_>, instruction: &Instruction) -> 
         span: instruction.span,
         origin: Origin::Context,
         sources: Vec::new(),
-        into: dest.ends_with('/') || dest.ends_with("/.") || dest == "." || sources.len() > 1,
+        into: dest.ends_with('/') || dest.ends_with("/.") || dest == ".",
         dest: absolute(work.working_dir(), &dest),
         chmod: None,
         chown: None,
@@ -141,6 +141,10 @@ pub(super) fn evaluate(work: &mut Evaluation<'_>, instruction: &Instruction) -> 
         link: false,
         unpack: add,
     };
+    if sources.len() > 1 && !copy.into {
+        let message = "several sources need a folder as destination, ending in `/`".to_owned();
+        work.error(codes::INSTRUCTION_ARGUMENTS, message, *dest_span);
+    }
     flags(work, instruction, &mut copy);
     let mut heredocs = instruction.heredocs.iter();
     for (text, span) in sources {
