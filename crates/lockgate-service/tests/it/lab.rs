@@ -8,6 +8,7 @@ use std::time::Duration;
 use lockgate_service::{
     InstanceSpec, LocalPlatform, LocalSettings, LogCursor, LogFrom, Platform as _,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 use crate::support;
@@ -45,6 +46,25 @@ pub(crate) fn images() -> &'static Path {
             folder
         })
         .path()
+}
+
+/// Instances outlive their node, so a test that failed half way must end its own.
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let Ok(instances) = fs_err::read_dir(self.home().join("instances")) else {
+            return;
+        };
+        for instance in instances.flatten() {
+            let pid = fs_err::read_to_string(instance.path().join("out/pid")).unwrap_or_default();
+            let pid = pid
+                .split(' ')
+                .next()
+                .and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+            if let Some(pid) = pid.filter(|_| std::thread::panicking()) {
+                let _ = kill_process(pid, Signal::KILL);
+            }
+        }
+    }
 }
 
 impl Lab {
