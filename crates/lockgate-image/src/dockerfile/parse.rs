@@ -290,35 +290,7 @@ impl Parser {
             self.diagnostics.push(diagnostic);
             return None;
         };
-        let mut at = start + keyword_end;
-        let mut flags = Vec::new();
-        loop {
-            at += logical.text[at..end].len() - logical.text[at..end].trim_start().len();
-            let Some(word) = split_words(&logical.text[at..end], self.escape)
-                .into_iter()
-                .next()
-            else {
-                break;
-            };
-            let Some(flag) = logical.text[at..end][word.clone()].strip_prefix("--") else {
-                break;
-            };
-            let span = logical.span(at..at + word.end);
-            if flag.is_empty() {
-                at += word.end;
-                break;
-            }
-            let (name, value) = match flag.split_once('=') {
-                Some((name, value)) => (name, Some(value.to_owned())),
-                None => (flag, None),
-            };
-            flags.push(Flag {
-                name: name.to_owned(),
-                value,
-                span,
-            });
-            at += word.end;
-        }
+        let (flags, at) = self.flags(logical, start + keyword_end, end);
         let rest_text = logical.text[at..end].trim_end();
         let rest = Word {
             text: rest_text.to_owned(),
@@ -358,6 +330,35 @@ impl Parser {
             json,
             heredocs,
         })
+    }
+
+    /// Leading `--flags` from `at` on, and where the rest starts.
+    fn flags(&self, logical: &Logical, mut at: usize, end: usize) -> (Vec<Flag>, usize) {
+        let skip_blanks = |at: usize| end - logical.text[at..end].trim_start().len();
+        let mut flags = Vec::new();
+        loop {
+            at = skip_blanks(at);
+            let rest = &logical.text[at..end];
+            let Some(word) = split_words(rest, self.escape).into_iter().next() else {
+                return (flags, at);
+            };
+            let Some(flag) = rest[word.clone()].strip_prefix("--") else {
+                return (flags, at);
+            };
+            if flag.is_empty() {
+                return (flags, skip_blanks(at + word.end));
+            }
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            flags.push(Flag {
+                name: name.to_owned(),
+                value,
+                span: logical.span(at..at + word.end),
+            });
+            at += word.end;
+        }
     }
 
     fn heredoc(&mut self, name: String, expand: bool, strip: bool, span: Span) -> Option<Heredoc> {

@@ -159,66 +159,10 @@ impl<R: Read> TarReader<R> {
                 }
                 continue;
             }
-            let kind = match flag {
-                b'0' | 0 | b'7' => MemberKind::File,
-                b'1' => MemberKind::HardLink,
-                b'2' => MemberKind::Symlink,
-                b'3' | b'4' | b'6' => MemberKind::Special,
-                b'5' => MemberKind::Folder,
-                _ => return Err(malformed("a member has an unknown type")),
-            };
-            let size = if kind == MemberKind::File {
-                extension.size.unwrap_or(size)
-            } else {
-                0
-            };
-            let raw_path = extension.path.take().unwrap_or_else(|| header_path(&block));
-            let raw_link = extension
-                .link
-                .take()
-                .unwrap_or_else(|| text_field(&block[157..257]).to_vec());
-            // Old archives mark a folder by a trailing slash alone.
-            let kind = if kind == MemberKind::File && size == 0 && raw_path.ends_with(b"/") {
-                MemberKind::Folder
-            } else {
-                kind
-            };
-            let path =
-                clean_path(&raw_path).ok_or_else(|| malformed("a path leaves the archive"))?;
-            let link = match kind {
-                MemberKind::HardLink => clean_path(&raw_link)
-                    .ok_or_else(|| malformed("a hard link leaves the archive"))?,
-                MemberKind::Symlink
-                    if raw_link.is_empty()
-                        || raw_link.len() > PATH_BYTES_MAX
-                        || raw_link.contains(&0) =>
-                {
-                    return Err(malformed("a symbolic link has no usable target"));
-                }
-                MemberKind::Symlink => raw_link,
-                _ => Vec::new(),
-            };
-            self.left = size;
-            self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
-            return Ok(Some(Member {
-                path,
-                kind,
-                link,
-                mode: u32::try_from(number(100..108)? & 0o7777).unwrap_or(0),
-                uid: match extension.uid {
-                    Some(uid) => uid,
-                    None => number(108..116)?,
-                },
-                gid: match extension.gid {
-                    Some(gid) => gid,
-                    None => number(116..124)?,
-                },
-                size,
-                mtime: match extension.mtime {
-                    Some(mtime) => mtime,
-                    None => i64::try_from(number(136..148)?).unwrap_or(0),
-                },
-            }));
+            let member = member_of(&block, extension).map_err(malformed)?;
+            self.left = member.size;
+            self.padding = padding(member.size);
+            return Ok(Some(member));
         }
     }
 
@@ -289,7 +233,7 @@ impl<R: Read> TarReader<R> {
             });
         }
         self.left = size;
-        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+        self.padding = padding(size);
         let mut data = Vec::new();
         self.content().read_to_end(&mut data)?;
         self.skip_content()?;
@@ -326,6 +270,73 @@ impl<R: Read> TarReader<R> {
         }
         Ok(())
     }
+}
+
+/// The member that a header describes, with the overrides of its extensions.
+fn member_of(block: &[u8; BLOCK], mut extension: Extension) -> Result<Member, &'static str> {
+    let number =
+        |range: std::ops::Range<usize>| parse_number(&block[range]).ok_or("a number is malformed");
+    let kind = match block[156] {
+        b'0' | 0 | b'7' => MemberKind::File,
+        b'1' => MemberKind::HardLink,
+        b'2' => MemberKind::Symlink,
+        b'3' | b'4' | b'6' => MemberKind::Special,
+        b'5' => MemberKind::Folder,
+        _ => return Err("a member has an unknown type"),
+    };
+    let size = if kind == MemberKind::File {
+        match extension.size {
+            Some(size) => size,
+            None => number(124..136)?,
+        }
+    } else {
+        0
+    };
+    let raw_path = extension.path.take().unwrap_or_else(|| header_path(block));
+    let raw_link = extension
+        .link
+        .take()
+        .unwrap_or_else(|| text_field(&block[157..257]).to_vec());
+    // Old archives mark a folder by a trailing slash alone.
+    let kind = if kind == MemberKind::File && size == 0 && raw_path.ends_with(b"/") {
+        MemberKind::Folder
+    } else {
+        kind
+    };
+    let path = clean_path(&raw_path).ok_or("a path leaves the archive")?;
+    let link = match kind {
+        MemberKind::HardLink => clean_path(&raw_link).ok_or("a hard link leaves the archive")?,
+        MemberKind::Symlink
+            if raw_link.is_empty() || raw_link.len() > PATH_BYTES_MAX || raw_link.contains(&0) =>
+        {
+            return Err("a symbolic link has no usable target");
+        }
+        MemberKind::Symlink => raw_link,
+        _ => Vec::new(),
+    };
+    Ok(Member {
+        path,
+        kind,
+        link,
+        mode: u32::try_from(number(100..108)? & 0o7777).unwrap_or(0),
+        uid: match extension.uid {
+            Some(uid) => uid,
+            None => number(108..116)?,
+        },
+        gid: match extension.gid {
+            Some(gid) => gid,
+            None => number(116..124)?,
+        },
+        size,
+        mtime: match extension.mtime {
+            Some(mtime) => mtime,
+            None => i64::try_from(number(136..148)?).unwrap_or(0),
+        },
+    })
+}
+
+fn padding(size: u64) -> u64 {
+    (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64
 }
 
 /// Reads the content of one member and not a byte more.
