@@ -131,6 +131,9 @@ pub struct RunOutcome {
     pub summary: Summary,
     /// What was decided.
     pub plan: Plan,
+    /// Whether the state differs after the run, or would after the run that was foretold: also
+    /// when only an option or an output of the stack does.
+    pub state_changes: bool,
     /// Outputs of the stack.
     pub outputs: PropertyMap,
     /// The state after the run: the replay of its journal over the base.
@@ -269,6 +272,7 @@ async fn conclude(engine: &Arc<Engine>) -> RunOutcome {
     RunOutcome {
         summary,
         plan,
+        state_changes: engine.recorder.has_changes(),
         outputs,
         snapshot,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -74,7 +75,9 @@ impl World {
             root,
             env: Vec::new(),
         };
-        world.write_home("lockgate.toml", "[gateway]\nlisten = [\"127.0.0.1:0\"]\n")?;
+        // A fixed port, so that a node that was killed comes back at the same address.
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        world.write_home("lockgate.toml", &format!("[data]\naddress = \"127.0.0.1:{port}\"\n"))?;
         Ok(world)
     }
 

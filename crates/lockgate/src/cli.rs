@@ -144,7 +144,10 @@ pub(crate) struct Run {
     pub(crate) message: Option<String>,
     /// Allow the run to delete any share of the stack.
     #[arg(long)]
-    pub(crate) allow_mass_delete: bool,
+    pub(crate) allow_deletes: bool,
+    /// With `--target`: also delete what depends on a target.
+    #[arg(long)]
+    pub(crate) target_dependents: bool,
 }
 
 #[derive(Debug, Args)]

@@ -42,5 +42,5 @@ codes! {
     INVOKE_FAILED = "LG0260", "a function call failed", "The package refused the arguments or could not answer.";
     INIT_FAILED = "LG0261", "a resource exists but is not in order", "It was created or changed, but did not become ready. The state keeps it; the next update tries again.";
     ENGINE_BUG = "LG0290", "a fault in Lockgate", "Something that cannot happen did. Please report it with the message.";
-    EXPECTED_NO_CHANGES = "LG0290", "changes where none were expected", "The run was told to expect no changes and found some; the plan above lists them. Nothing was touched.";
+    EXPECTED_NO_CHANGES = "LG0291", "changes where none were expected", "The run was told to expect no changes and found some; the plan above lists them. Nothing was touched.";
 }

@@ -152,7 +152,7 @@ impl Engine<'_> {
                 "no changes were expected, but the plan above has some",
             )])));
         }
-        if !changes && self.session.is_same(&foretold.snapshot) {
+        if !changes && !foretold.state_changes {
             let result = after::report(self.app, self.session, &foretold, &[]);
             return Ended {
                 outcome: Some(foretold),
@@ -250,13 +250,13 @@ impl Engine<'_> {
         Options {
             parallel: self.args.parallel as usize,
             targets: self.args.target.clone(),
-            target_dependents: false,
+            target_dependents: self.args.target_dependents,
             replace: self.args.replace.clone(),
             continue_on_error: self.args.continue_on_error,
             refresh: self.args.refresh,
             clear_pending_creates: self.args.clear_pending_creates,
             expect_no_changes: false,
-            delete_guard: (!self.args.allow_mass_delete && !small).then_some(guard),
+            delete_guard: (!self.args.allow_deletes && !small).then_some(guard),
             package_config: self.session.package_config.clone(),
             stack_config: self.session.config.clone(),
             constraint,

@@ -254,7 +254,10 @@ fn print_outputs(app: &App, outputs: &PropertyMap) -> Result<(), CommandError> {
 fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
-        other => events::value(other).to_string(),
+        other => match events::value(other) {
+            Json::String(text) => text,
+            json => json.to_string(),
+        },
     }
 }
 

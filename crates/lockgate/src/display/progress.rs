@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use lockgate_diag::{Diagnostic, Severity};
 use lockgate_engine::EventSink;
-use lockgate_engine::event::{EngineEvent, StepEvent, Summary};
+use lockgate_engine::event::{EngineEvent, StepEvent};
 use lockgate_model::{Clock, Urn};
 use parking_lot::Mutex;
 
@@ -50,7 +50,6 @@ struct State {
     last_draw: Duration,
     sequence: u64,
     diagnostics: Vec<Diagnostic>,
-    summary: Option<Summary>,
     steps: Vec<StepEvent>,
 }
 
@@ -74,11 +73,6 @@ impl Display {
             clock,
             state: Mutex::default(),
         }
-    }
-
-    /// The summary, once the run has ended.
-    pub(crate) fn summary(&self) -> Option<Summary> {
-        self.state.lock().summary.clone()
     }
 
     /// The steps that ended well, in order of their end.
@@ -238,10 +232,7 @@ impl EventSink for Display {
                 self.message(state, severity, urn.as_ref(), &text, ephemeral);
             }
             EngineEvent::Diagnostic(diagnostic) => state.diagnostics.push(*diagnostic),
-            EngineEvent::Summary(summary) => {
-                self.erase(state);
-                state.summary = Some(summary);
-            }
+            EngineEvent::Summary(_) => self.erase(state),
             _ => {}
         }
         self.draw(state);

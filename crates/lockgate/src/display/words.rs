@@ -89,15 +89,6 @@ pub(crate) fn duration(time: Duration) -> String {
     }
 }
 
-/// `1 change`, `2 changes`.
-pub(crate) fn count(number: u64, noun: &str) -> String {
-    if number == 1 {
-        format!("1 {noun}")
-    } else {
-        format!("{number} {noun}s")
-    }
-}
-
 /// `text` in the style of `op`.
 pub(crate) fn paint(op: StepOp, text: &str) -> String {
     text.style(style(op)).to_string()

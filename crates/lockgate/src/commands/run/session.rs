@@ -157,16 +157,6 @@ impl Session {
         self.base.resources.iter().filter(managed).count() as u64
     }
 
-    /// Whether `snapshot` says the same as the state, whatever the order of its entries.
-    pub(crate) fn is_same(&self, snapshot: &Snapshot) -> bool {
-        let sorted = |snapshot: &Snapshot| {
-            let mut resources = snapshot.resources.clone();
-            resources.sort_by(|a, b| a.urn.cmp(&b.urn).then(a.id.cmp(&b.id)));
-            resources
-        };
-        snapshot.pending == self.base.pending && sorted(snapshot) == sorted(&self.base)
-    }
-
     /// The program, ready to run once.
     pub(crate) fn source(&self, app: &App) -> Result<Box<dyn Source>, CommandError> {
         packages::source(
