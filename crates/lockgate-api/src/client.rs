@@ -11,6 +11,7 @@ use lockgate_diag::Secret;
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceId, ServiceSpec, ServiceStatus};
 
+use crate::router::Shutdown;
 use crate::wire::{
     ApiKeyBody, ApiKeyView, AuditView, ConsumerBody, ConsumerView, GatewayView, LogLine,
     NodeStatus, Problem, RouteBody, RouteView, ServiceBody, ServiceEvent, ServiceView,
@@ -74,9 +75,11 @@ impl Client {
     }
 
     /// Asks the node to shut down; returns before it is down.
-    pub async fn shutdown(&self, drain: Duration) -> Result<(), ClientError> {
-        let drain_ms = crate::wire::millis(drain);
-        let body = ShutdownBody { drain_ms };
+    pub async fn shutdown(&self, shutdown: Shutdown) -> Result<(), ClientError> {
+        let body = ShutdownBody {
+            drain_ms: crate::wire::millis(shutdown.drain),
+            keep_services: shutdown.keep_services,
+        };
         self.send(Method::POST, "/v1/shutdown", Some(&body)).await?;
         Ok(())
     }

@@ -20,5 +20,5 @@ pub mod wire;
 
 pub use client::{Client, ClientError, Target};
 pub use openapi::document;
-pub use router::{Api, NodeInfo};
+pub use router::{Api, NodeInfo, Shutdown};
 pub use server::{Listener, bind_unix, serve};

@@ -37,8 +37,17 @@ pub struct NodeInfo {
     pub addresses: Vec<SocketAddr>,
     /// Renders the metrics in Prometheus' text format.
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
-    /// Takes the drain time of a shutdown that was asked for; room for one is enough.
-    pub shutdown: mpsc::Sender<Duration>,
+    /// Takes a shutdown that was asked for; room for one is enough.
+    pub shutdown: mpsc::Sender<Shutdown>,
+}
+
+/// How a node was asked to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shutdown {
+    /// Time open requests have to finish.
+    pub drain: Duration,
+    /// Services run on; the next node adopts them.
+    pub keep_services: bool,
 }
 
 /// The API over one node.

@@ -10,7 +10,7 @@ use utoipa::IntoParams;
 
 use super::{Asked, Json};
 use crate::failure::Failure;
-use crate::router::Shared;
+use crate::router::{Shared, Shutdown};
 use crate::wire::{AuditView, GatewayView, NodeStatus, Problem, ShutdownBody};
 
 /// How the node is.
@@ -44,10 +44,10 @@ pub(crate) async fn shutdown(
     Json(body): Json<ShutdownBody>,
 ) -> Result<StatusCode, Failure> {
     // A full queue means that a shutdown is under way, which is what was asked for.
-    let _ = shared
-        .node
-        .shutdown
-        .try_send(Duration::from_millis(body.drain_ms));
+    let _ = shared.node.shutdown.try_send(Shutdown {
+        drain: Duration::from_millis(body.drain_ms),
+        keep_services: body.keep_services,
+    });
     Ok(StatusCode::ACCEPTED)
 }
 

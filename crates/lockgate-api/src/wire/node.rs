@@ -40,6 +40,9 @@ pub struct NodeStatus {
 pub struct ShutdownBody {
     /// Time open requests have to finish.
     pub drain_ms: u64,
+    /// Services run on; the next node adopts them.
+    #[serde(default)]
+    pub keep_services: bool,
 }
 
 /// A consumer has nothing but its name, which is in the path.

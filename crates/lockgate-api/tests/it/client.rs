@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockgate_api::{Client, ClientError, Target};
+use lockgate_api::{Client, ClientError, Shutdown, Target};
 use lockgate_diag::Secret;
 use lockgate_model::gateway::ConsumerSpec;
 use lockgate_model::service::ServicePhase;
@@ -93,11 +93,12 @@ async fn a_stack_is_brought_up_looked_at_and_taken_down() {
     client.remove_service(&spec.id).await.unwrap();
     assert_eq!(client.find_service(&spec.id).await.unwrap(), None);
     assert_eq!(client.find_api_key(id).await.unwrap(), None);
-    client.shutdown(Duration::from_millis(1500)).await.unwrap();
-    assert_eq!(
-        node.shutdowns.recv().await,
-        Some(Duration::from_millis(1500))
-    );
+    let shutdown = Shutdown {
+        drain: Duration::from_millis(1500),
+        keep_services: true,
+    };
+    client.shutdown(shutdown).await.unwrap();
+    assert_eq!(node.shutdowns.recv().await, Some(shutdown));
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_api::{Api, Client, Listener, NodeInfo, Target, bind_unix, serve};
+use lockgate_api::{Api, Client, Listener, NodeInfo, Shutdown, Target, bind_unix, serve};
 use lockgate_control::{Control, ControlSettings};
 use lockgate_diag::Secret;
 use lockgate_model::gateway::{
@@ -124,7 +124,7 @@ impl Rng for Counter {
 pub(crate) struct Node {
     pub(crate) client: Client,
     pub(crate) socket: PathBuf,
-    pub(crate) shutdowns: mpsc::Receiver<Duration>,
+    pub(crate) shutdowns: mpsc::Receiver<Shutdown>,
     pub(crate) store: Arc<SqliteStore>,
     pub(crate) api: Api,
     pub(crate) stop: CancellationToken,

@@ -77,6 +77,24 @@ pub(crate) fn take_continue(upstream: &mut Upstream, scan: &mut Scan) -> Result<
     Ok(status == 100)
 }
 
+/// The fields that pass on: not those of the connection, nor those the connection field names.
+fn put_fields(
+    out: &mut Vec<u8>,
+    response: &Response<'_, '_>,
+    kinds: &[Field],
+    nominated: &Nominated,
+) {
+    for (field, kind) in response.fields.iter().zip(kinds) {
+        let passes = matches!(
+            kind,
+            Field::Other | Field::Single | Field::ContentType | Field::Date | Field::Authorization
+        );
+        if passes && !nominated.has(field.name.as_bytes()) {
+            put_field(out, field.name.as_bytes(), field.value);
+        }
+    }
+}
+
 fn write<L>(
     conn: &mut Conn<L>,
     plan: &Plan,
@@ -125,15 +143,7 @@ fn write<L>(
     out.push(b' ');
     out.extend_from_slice(response.reason.as_bytes());
     out.extend_from_slice(b"\r\n");
-    for (field, kind) in response.fields.iter().zip(&kinds) {
-        let passes = matches!(
-            kind,
-            Field::Other | Field::Single | Field::ContentType | Field::Date | Field::Authorization
-        );
-        if passes && !nominated.has(field.name.as_bytes()) {
-            put_field(out, field.name.as_bytes(), field.value);
-        }
-    }
+    put_fields(out, response, &kinds, &nominated);
     // An answer to HEAD, and a 304, state the length of a body that is not sent.
     if let (Some(Framing::Length(length)), false) = (declared, response.status == 204) {
         out.extend_from_slice(b"content-length: ");

@@ -191,9 +191,10 @@ async fn a_flood_of_output_goes_on_and_rotates_without_a_node() {
     let (dead, _) = node(&lab, "flood", &["flood"]);
     drop(dead);
     let out = lab.home().join("instances/flood/out");
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     let rotated = async {
         while !out.join("log.6").exists() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            looks.tick().await;
         }
     };
     tokio::time::timeout(60 * SECOND, rotated)

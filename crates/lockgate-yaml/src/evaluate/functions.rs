@@ -56,27 +56,7 @@ impl Evaluator<'_> {
         };
         Ok(match builtin {
             Builtin::Join => self.join(text(0)?, &args[1], span(1))?,
-            Builtin::Split => {
-                let (delimiter, whole) = (text(0)?, text(1)?);
-                let parts: Vec<Value> = if delimiter.is_empty() {
-                    whole
-                        .chars()
-                        .take(PARTS_MAX + 1)
-                        .map(|c| Value::from(c.to_string()))
-                        .collect()
-                } else {
-                    whole
-                        .split(delimiter)
-                        .take(PARTS_MAX + 1)
-                        .map(Value::from)
-                        .collect()
-                };
-                if parts.len() > PARTS_MAX {
-                    let message = format!("the text splits into more than {PARTS_MAX} parts");
-                    return Err(self.fail(span(1), message));
-                }
-                Value::List(parts)
-            }
+            Builtin::Split => self.split(text(0)?, text(1)?, span(1))?,
             Builtin::Length => Value::Number(self.length(&args[0], span(0))? as f64),
             Builtin::ToJson => {
                 let mut out = String::new();
@@ -123,6 +103,21 @@ impl Evaluator<'_> {
                 ));
             }
         })
+    }
+
+    fn split(&self, delimiter: &str, whole: &str, span: Span) -> Result<Value, Failure> {
+        let parts: Vec<Value> = if delimiter.is_empty() {
+            let characters = whole.chars().take(PARTS_MAX + 1);
+            characters.map(|c| Value::from(c.to_string())).collect()
+        } else {
+            let parts = whole.split(delimiter).take(PARTS_MAX + 1);
+            parts.map(Value::from).collect()
+        };
+        if parts.len() > PARTS_MAX {
+            let message = format!("the text splits into more than {PARTS_MAX} parts");
+            return Err(self.fail(span, message));
+        }
+        Ok(Value::List(parts))
     }
 
     fn join(&self, delimiter: &str, list: &Value, span: Span) -> Result<Value, Failure> {

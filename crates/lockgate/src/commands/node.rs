@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockgate_api::Shutdown;
 use serde_json::json;
 
 use crate::cli::Node;
@@ -106,10 +107,13 @@ async fn stop(app: &App, keep_services: bool) -> Result<(), CommandError> {
         return Ok(());
     };
     let paths = NodePaths::new(&app.environment.home);
-    if keep_services {
-        fs_err::write(paths.folder().join("keep-services"), "")?;
-    }
-    client.shutdown(DRAIN).await.map_err(|e| client_error(&e))?;
+    client
+        .shutdown(Shutdown {
+            drain: DRAIN,
+            keep_services,
+        })
+        .await
+        .map_err(|e| client_error(&e))?;
     let gone = tokio::time::timeout(STOP_TIMEOUT, async {
         // The lock is released by the kernel with the process, so this is its true end.
         while is_locked(&paths) {

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_api::{Api, Listener, NodeInfo, bind_unix};
+use lockgate_api::{Api, Listener, NodeInfo, Shutdown, bind_unix};
 use lockgate_config::NodeSettings;
 use lockgate_control::{Control, ControlSettings, Services};
 use lockgate_diag::{Diagnostic, Secret, SourceFile, codes};
@@ -276,7 +276,8 @@ impl Node {
             tracing::info!(%address, "gateway listens");
         }
         tracing::info!(socket = %socket.display(), "admin API listens");
-        let drain = wait_for_end(&mut asked, settings.limits.drain).await?;
+        let end = wait_for_end(&mut asked, settings.limits.drain).await?;
+        let drain = end.drain;
         tracing::info!(
             drain_ms = u64::try_from(drain.as_millis()).unwrap_or(u64::MAX),
             "draining"
@@ -323,16 +324,20 @@ async fn tcp_listener(
     })
 }
 
-/// Waits for a signal or a request to shut down; gives the time to drain.
+/// Waits for a signal or a request to shut down.
 async fn wait_for_end(
-    asked: &mut mpsc::Receiver<Duration>,
-    default: Duration,
-) -> Result<Duration, CommandError> {
+    asked: &mut mpsc::Receiver<Shutdown>,
+    drain: Duration,
+) -> Result<Shutdown, CommandError> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let by_signal = Shutdown {
+        drain,
+        keep_services: false,
+    };
     tokio::select! {
-        _ = interrupt.recv() => Ok(default),
-        _ = terminate.recv() => Ok(default),
-        drain = asked.recv() => Ok(drain.unwrap_or(default)),
+        _ = interrupt.recv() => Ok(by_signal),
+        _ = terminate.recv() => Ok(by_signal),
+        shutdown = asked.recv() => Ok(shutdown.unwrap_or(by_signal)),
     }
 }

@@ -45,9 +45,7 @@ fn a_run_that_would_delete_most_of_a_stack_is_refused_without_the_flag() -> Resu
     world.write("Pulumi.yaml", &crate::support::chain(2))?;
     let refused = world.run(&["up", "--yes"])?.expect(1)?;
     assert!(refused.talk.contains("delete"), "{}", refused.talk);
-    world
-        .run(&["up", "--yes", "--allow-deletes"])?
-        .expect(0)?;
+    world.run(&["up", "--yes", "--allow-deletes"])?.expect(0)?;
     Ok(())
 }
 
