@@ -11,6 +11,8 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use crate::{Control, ControlError};
+
 /// How often counts are saved: what a crash may lose of them.
 const SAVE_INTERVAL: Duration = Duration::from_secs(5);
 /// How long roll-ups are kept, minutes: 30 days.
@@ -108,5 +110,34 @@ async fn save(tally: &mut Tally, store: &dyn Store) {
                 "counts are not saved yet"
             );
         }
+    }
+}
+
+impl Control {
+    /// Request counts of all routes together in the last `minutes`, the running one included,
+    /// oldest first, minutes without requests left out. The last seconds may be missing.
+    pub async fn find_traffic_by_minute(&self, minutes: u32) -> Result<Vec<Rollup>, ControlError> {
+        let from = self.first_minute(minutes);
+        let found = self.shared.store.sum_rollups_by_minute(from).await;
+        found.map_err(ControlError::Store)
+    }
+
+    /// Request counts of each of `routes` over the last `minutes`, the running one included; an
+    /// empty name stands for the requests that matched no route. Routes without requests are left
+    /// out.
+    pub async fn find_traffic_by_route(
+        &self,
+        routes: &[String],
+        minutes: u32,
+    ) -> Result<Vec<Rollup>, ControlError> {
+        let from = self.first_minute(minutes);
+        let found = self.shared.store.sum_rollups_by_route(routes, from).await;
+        found.map_err(ControlError::Store)
+    }
+
+    /// The first of `minutes` minutes that end with the running one.
+    fn first_minute(&self, minutes: u32) -> i64 {
+        let now = self.shared.clock.now().as_secs().div_euclid(60);
+        now + 1 - i64::from(minutes)
     }
 }

@@ -117,6 +117,15 @@ pub trait Store: Send + Sync {
         from: i64,
         limit: u32,
     ) -> Result<Vec<Rollup>, StoreError>;
+    /// Roll-ups of all routes together from minute `from` on, one a minute, oldest first, without
+    /// a route.
+    async fn sum_rollups_by_minute(&self, from: i64) -> Result<Vec<Rollup>, StoreError>;
+    /// Roll-ups from minute `from` on, one a route of `routes` that has any, stamped with `from`.
+    async fn sum_rollups_by_route(
+        &self,
+        routes: &[String],
+        from: i64,
+    ) -> Result<Vec<Rollup>, StoreError>;
     /// Drops roll-ups older than minute `before`.
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError>;
 }

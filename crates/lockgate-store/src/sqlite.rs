@@ -201,6 +201,13 @@ const ROLLUP_FIND: &str = "SELECT route, minute, requests, errors, latency FROM 
 const ROLLUP_PUT: &str = "INSERT INTO rollup (route, minute, requests, errors, latency) \
     VALUES (?1, ?2, ?3, ?4, ?5) \
     ON CONFLICT (route, minute) DO UPDATE SET requests = ?3, errors = ?4, latency = ?5";
+const ROLLUP_SUM_BY_MINUTE: &str = "SELECT '' AS route, minute, SUM(requests) AS requests, \
+    SUM(errors) AS errors, JSON_GROUP_ARRAY(JSON(latency)) AS latency \
+    FROM rollup WHERE minute >= ?1 GROUP BY minute ORDER BY minute";
+const ROLLUP_SUM_BY_ROUTE: &str = "SELECT route, ?1 AS minute, SUM(requests) AS requests, \
+    SUM(errors) AS errors, JSON_GROUP_ARRAY(JSON(latency)) AS latency \
+    FROM rollup WHERE route IN (SELECT value FROM JSON_EACH(?2)) AND minute >= ?1 \
+    GROUP BY route";
 const ROLLUP_DROP: &str = "DELETE FROM rollup WHERE minute < ?1";
 
 #[async_trait]
@@ -335,6 +342,29 @@ impl Store for SqliteStore {
         rows.iter().map(rollup_row).collect()
     }
 
+    async fn sum_rollups_by_minute(&self, from: i64) -> Result<Vec<Rollup>, StoreError> {
+        let rows = sqlx::query(ROLLUP_SUM_BY_MINUTE)
+            .bind(from)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(sql("sum the roll-ups by minute"))?;
+        rows.iter().map(rollup_sum_row).collect()
+    }
+
+    async fn sum_rollups_by_route(
+        &self,
+        routes: &[String],
+        from: i64,
+    ) -> Result<Vec<Rollup>, StoreError> {
+        let rows = sqlx::query(ROLLUP_SUM_BY_ROUTE)
+            .bind(from)
+            .bind(render(&routes))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(sql("sum the roll-ups by route"))?;
+        rows.iter().map(rollup_sum_row).collect()
+    }
+
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {
         sqlx::query(ROLLUP_DROP)
             .bind(before)
@@ -406,27 +436,47 @@ fn audit_row(row: &SqliteRow) -> AuditRow {
 }
 
 fn rollup_row(row: &SqliteRow) -> Result<Rollup, StoreError> {
-    let route: String = row.get("route");
-    let latency: [u64; LATENCY_BUCKETS] =
-        parse(row.get("latency")).map_err(|source| StoreError::Document {
-            kind: "roll-up",
-            name: route.clone(),
-            source,
-        })?;
-    Ok(Rollup {
-        route,
+    let latency = latency_column(row)?;
+    Ok(rollup_with(row, latency))
+}
+
+/// A row whose latency is the array of the summed rows' arrays.
+fn rollup_sum_row(row: &SqliteRow) -> Result<Rollup, StoreError> {
+    let parts: Vec<[u64; LATENCY_BUCKETS]> = latency_column(row)?;
+    let mut latency = [0; LATENCY_BUCKETS];
+    for part in parts {
+        add_counts(&mut latency, part);
+    }
+    Ok(rollup_with(row, latency))
+}
+
+fn latency_column<T: serde::de::DeserializeOwned>(row: &SqliteRow) -> Result<T, StoreError> {
+    parse(row.get("latency")).map_err(|source| StoreError::Document {
+        kind: "roll-up",
+        name: row.get("route"),
+        source,
+    })
+}
+
+fn rollup_with(row: &SqliteRow, latency: [u64; LATENCY_BUCKETS]) -> Rollup {
+    Rollup {
+        route: row.get("route"),
         minute: row.get("minute"),
         requests: unsigned(row, "requests"),
         errors: unsigned(row, "errors"),
         latency,
-    })
+    }
 }
 
 fn sum(mut stored: Rollup, added: &Rollup) -> Rollup {
     stored.requests += added.requests;
     stored.errors += added.errors;
-    for (bucket, count) in stored.latency.iter_mut().zip(added.latency) {
+    add_counts(&mut stored.latency, added.latency);
+    stored
+}
+
+fn add_counts(to: &mut [u64; LATENCY_BUCKETS], counts: [u64; LATENCY_BUCKETS]) {
+    for (bucket, count) in to.iter_mut().zip(counts) {
         *bucket += count;
     }
-    stored
 }

@@ -363,6 +363,21 @@ impl Store for Held {
             .await
     }
 
+    async fn sum_rollups_by_minute(&self, from: i64) -> Result<Vec<Rollup>, StoreError> {
+        self.run(move |s| async move { s.sum_rollups_by_minute(from).await })
+            .await
+    }
+
+    async fn sum_rollups_by_route(
+        &self,
+        routes: &[String],
+        from: i64,
+    ) -> Result<Vec<Rollup>, StoreError> {
+        let routes = routes.to_vec();
+        self.run(move |s| async move { s.sum_rollups_by_route(&routes, from).await })
+            .await
+    }
+
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {
         self.run(move |s| async move { s.drop_rollups(before).await })
             .await

@@ -231,6 +231,42 @@ async fn spec_versions_are_never_given_twice() {
 }
 
 #[tokio::test]
+async fn rollups_are_summed_by_minute_and_by_route() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), 1).await;
+    let rollup = |route: &str, minute, requests: u64| Rollup {
+        route: route.into(),
+        minute,
+        requests,
+        errors: 1,
+        latency: [requests; LATENCY_BUCKETS],
+    };
+    store
+        .add_rollups(&[
+            rollup("a", 4, 100),
+            rollup("a", 5, 2),
+            rollup("b", 5, 3),
+            rollup("", 6, 4),
+            rollup("b", 6, 5),
+        ])
+        .await
+        .unwrap();
+    let of_two = |route: &str, minute, requests| Rollup {
+        errors: 2,
+        ..rollup(route, minute, requests)
+    };
+    assert_eq!(
+        store.sum_rollups_by_minute(5).await.unwrap(),
+        vec![of_two("", 5, 5), of_two("", 6, 9)]
+    );
+    let routes = ["b".to_owned(), String::new(), "none".to_owned()];
+    assert_eq!(
+        store.sum_rollups_by_route(&routes, 5).await.unwrap(),
+        vec![rollup("", 5, 4), of_two("b", 5, 8)]
+    );
+}
+
+#[tokio::test]
 async fn rollups_add_up_per_minute_and_are_dropped_by_age() {
     let folder = tempfile::tempdir().unwrap();
     let store = open(folder.path(), 1).await;
