@@ -10,6 +10,7 @@ use lockgate_model::{Digest, ImageReference};
 
 use crate::oci::{Index, Manifest};
 use crate::os_arch::OsArch;
+use crate::registry::RegistryError;
 use crate::store::{DOCUMENT_BYTES_MAX, Store, StoreError, select_manifest};
 
 /// Prefix of a base that is a folder in OCI image layout.
@@ -32,6 +33,9 @@ pub enum BaseError {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A registry failed; another try may succeed.
+    #[error(transparent)]
+    Registry(RegistryError),
     /// The store failed or the image is malformed.
     #[error(transparent)]
     Store(#[from] StoreError),

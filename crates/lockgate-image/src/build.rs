@@ -373,9 +373,13 @@ impl Builder {
                     .await?
                 }
             };
-            let digest = resolved.map_err(|source| BuildError::Base {
-                reference: text.clone(),
-                source,
+            let digest = resolved.map_err(|error| {
+                let message = format!("base image `{text}` cannot be resolved");
+                BuildError::invalid(
+                    Diagnostic::error(codes::BASE_IMAGE, message)
+                        .at(&front.dockerfile.file, span, "")
+                        .caused_by(&error),
+                )
             })?;
             images.push((text, source, digest));
         }

@@ -10,7 +10,7 @@
 //!
 //! This crate knows no stacks and never executes anything; it never reads the wall clock (a
 //! `Clock` is passed in) except to compare it with file times (`context::stat_cache`).
-//! Start reading at [`build`] and [`store`].
+//! Start reading at [`build`] and [`store`]; [`registry`] speaks to registries.
 
 mod base;
 mod context;
@@ -27,6 +27,7 @@ pub mod build;
 pub mod gate;
 pub mod oci;
 pub mod os_arch;
+pub mod registry;
 pub mod store;
 pub mod unpack;
 
@@ -39,6 +40,7 @@ pub use context::{Context, ContextFile, FileContent};
 pub use key::BuildKey;
 pub use layer::{LAYER_FORMAT, Layer};
 pub use os_arch::OsArch;
+pub use registry::{Registries, RegistryError, RegistryResolver, RegistrySettings};
 pub use store::{Image, Store, StoreError};
 pub use tar::TarError;
 pub use unpack::{Owners, UnpackError, unpack};

@@ -182,10 +182,14 @@ impl Store {
         writer.finish()
     }
 
+    /// The manifest with this digest.
+    pub fn manifest(&self, digest: &Digest) -> Result<Manifest, StoreError> {
+        parse(digest, "image manifest", &self.read_blob(digest)?)
+    }
+
     /// The image with this manifest digest.
     pub fn image(&self, manifest: &Digest) -> Result<Image, StoreError> {
-        let bytes = self.read_blob(manifest)?;
-        let parsed: Manifest = parse(manifest, "image manifest", &bytes)?;
+        let parsed = self.manifest(manifest)?;
         let config_digest = parsed.config.digest;
         let config: ImageConfig = parse(
             &config_digest,
