@@ -1,19 +1,22 @@
-//! `cargo xtask codegen`: reference pages generated from code; `--check` fails when one is stale.
+//! `cargo xtask codegen`: reference pages generated from code and bindings generated from protocol
+//! files; `--check` fails when one is stale.
 
 use std::fmt::Write as _;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use lockgate_diag::codes;
 
 use crate::root;
 
 /// Writes every generated page, or compares it.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let folder = root()?.join("docs/reference");
-    fs_err::create_dir_all(&folder)?;
+    let root = root()?;
     let mut stale = Vec::new();
-    for (name, text) in [("diagnostics.md", diagnostics())] {
-        let path = folder.join(name);
+    for (name, text) in [
+        ("docs/reference/diagnostics.md", diagnostics()),
+        (BINDINGS, bindings()?),
+    ] {
+        let path = root.join(name);
         let current = fs_err::read_to_string(&path).unwrap_or_default();
         if current == text {
             continue;
@@ -21,16 +24,31 @@ pub(crate) fn run(check: bool) -> Result<()> {
         if check {
             stale.push(name);
         } else {
+            fs_err::create_dir_all(path.parent().context("a generated file lies in a folder")?)?;
             fs_err::write(&path, text)?;
         }
     }
     if !stale.is_empty() {
-        bail!(
-            "stale pages in docs/reference: {}; run `cargo xtask codegen`",
-            stale.join(", ")
-        );
+        bail!("stale: {}; run `cargo xtask codegen`", stale.join(", "));
     }
     Ok(())
+}
+
+const BINDINGS: &str = "crates/lockgate-pulumi/src/generated/pulumirpc.rs";
+
+/// The bindings of the programs' protocol, from our own files and without `protoc`.
+fn bindings() -> Result<String> {
+    let includes = root()?.join("crates/lockgate-pulumi/proto");
+    let files = ["engine", "resource"].map(|name| includes.join(format!("pulumi/{name}.proto")));
+    let descriptors = protox::compile(files, [&includes]).context("compile the protocol files")?;
+    let out = tempfile::tempdir()?;
+    tonic_prost_build::configure()
+        .build_client(false)
+        .build_transport(false)
+        .out_dir(out.path())
+        .compile_fds(descriptors)
+        .context("generate bindings")?;
+    Ok(fs_err::read_to_string(out.path().join("pulumirpc.rs"))?)
 }
 
 /// Every diagnostic code with its page.

@@ -8,6 +8,7 @@
 //! | `example NAME` | runs an example from nothing to a probed endpoint and back |
 //! | `bench NAME` | measures, beside a peer or a floor, in one run |
 //! | `codegen [--check]` | generated reference pages |
+//! | `picture` | the terminal picture of the README, from a real run |
 #![expect(
     clippy::disallowed_methods,
     reason = "a developer tool measures real time and reads the real environment"
@@ -16,6 +17,7 @@
 mod bench;
 mod codegen;
 mod example;
+mod picture;
 mod test;
 mod tidy;
 
@@ -31,11 +33,12 @@ fn main() -> ExitCode {
         Some("check") => test::run(false),
         Some("tidy") => tidy::run(),
         Some("example") => example::run(&args[1..]),
+        Some("picture") => picture::run(),
         Some("bench") => bench::run(&args[1..]),
         Some("codegen") => codegen::run(args.iter().any(|a| a == "--check")),
         _ => {
             println!(
-                "usage: cargo xtask test|check|tidy|example NAME|bench NAME|codegen [--check]"
+                "usage: cargo xtask test|check|tidy|example NAME|bench NAME|codegen [--check]|picture"
             );
             return ExitCode::from(2);
         }

@@ -83,6 +83,7 @@ fn spec(upstream: SocketAddr) -> GatewaySpec {
         }),
         timeouts: TimeoutPolicy::default(),
         body_bytes_max: None,
+        ai: None,
     };
     let key = |n: u64| ApiKeySpec {
         id: format!("{n:016x}"),
@@ -103,6 +104,7 @@ fn spec(upstream: SocketAddr) -> GatewaySpec {
             name: "up".into(),
             endpoints: vec![EndpointSpec::Tcp(upstream)],
         }],
+        ai: Default::default(),
     }
 }
 

@@ -259,6 +259,12 @@ fn listen(
     wanted: &[SocketAddr],
     workers: usize,
 ) -> Result<(Vec<SocketAddr>, Vec<Vec<TcpListener>>), StartError> {
+    for address in wanted {
+        refuse_taken(*address).map_err(|source| StartError::Listen {
+            address: *address,
+            source,
+        })?;
+    }
     let mut addresses = wanted.to_vec();
     let mut all = Vec::with_capacity(workers);
     for _ in 0..workers {
@@ -275,6 +281,16 @@ fn listen(
         all.push(own);
     }
     Ok((addresses, all))
+}
+
+/// Workers share a port by an option under which another gateway of the same user could join
+/// too and take half of the connections; binding once without it finds that out.
+fn refuse_taken(address: SocketAddr) -> std::io::Result<()> {
+    let domain = socket2::Domain::for_address(address);
+    let protocol = Some(socket2::Protocol::TCP);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, protocol)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())
 }
 
 fn bind(address: SocketAddr) -> std::io::Result<(TcpListener, SocketAddr)> {

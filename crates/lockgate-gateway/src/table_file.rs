@@ -76,9 +76,10 @@ pub(crate) fn load(path: &Path) -> Result<Option<model::GatewaySpec>, Diagnostic
     Ok(Some(spec.into()))
 }
 
-/// Declares the wire form of a model struct and both directions of its conversion.
+/// Declares the wire form of a model struct and both directions of its conversion. A field named
+/// by `without` is not stored.
 macro_rules! wire {
-    ($wire:ident = $model:path { $($field:ident: $kind:ty = $to:expr, $from:expr;)* }) => {
+    ($wire:ident = $model:path { $($field:ident: $kind:ty = $to:expr, $from:expr;)* } $(without $absent:ident)?) => {
         #[derive(Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
         struct $wire { $($field: $kind),* }
@@ -91,7 +92,7 @@ macro_rules! wire {
 
         impl From<$wire> for $model {
             fn from(from: $wire) -> Self {
-                Self { $($field: { let to: fn($kind) -> _ = $from; to(from.$field) }),* }
+                Self { $($field: { let to: fn($kind) -> _ = $from; to(from.$field) },)* $($absent: Default::default())? }
             }
         }
     };
@@ -110,6 +111,16 @@ fn to_list<M, W: for<'m> From<&'m M>>(list: &Vec<M>) -> Vec<W> {
     list.iter().map(W::from).collect()
 }
 
+/// AI routes are left out: they are of no use without the keys of their vendors, which do not
+/// belong into this file. They serve as soon as the control plane speaks.
+#[expect(clippy::ptr_arg, reason = "used as a function of the field's own type")]
+fn plain_routes(list: &Vec<model::RouteSpec>) -> Vec<Route> {
+    list.iter()
+        .filter(|route| route.ai.is_none())
+        .map(Route::from)
+        .collect()
+}
+
 fn from_list<W, M: From<W>>(list: Vec<W>) -> Vec<M> {
     list.into_iter().map(M::from).collect()
 }
@@ -120,11 +131,11 @@ fn nanos(duration: &Duration) -> u64 {
 
 wire!(Spec = model::GatewaySpec {
     version: u64 = same, id;
-    routes: Vec<Route> = to_list, from_list;
+    routes: Vec<Route> = plain_routes, from_list;
     consumers: Vec<Consumer> = to_list, from_list;
     api_keys: Vec<ApiKey> = to_list, from_list;
     upstreams: Vec<Upstream> = to_list, from_list;
-});
+} without ai);
 
 wire!(Route = model::RouteSpec {
     name: String = same, id;
@@ -135,7 +146,7 @@ wire!(Route = model::RouteSpec {
     rate_limit: Option<RateLimit> = |l: &Option<model::RateLimitPolicy>| l.as_ref().map(Into::into), |l| l.map(Into::into);
     timeouts: Timeouts = |t: &model::TimeoutPolicy| t.into(), Into::into;
     body_bytes_max: Option<u64> = same, id;
-});
+} without ai);
 
 wire!(Match = model::RouteMatch {
     hosts: Vec<String> = same, id;

@@ -48,6 +48,7 @@ fn full() -> GatewaySpec {
                 ..TimeoutPolicy::default()
             },
             body_bytes_max: Some(77),
+            ai: None,
         }],
         consumers: vec![ConsumerSpec { name: "c".into() }],
         api_keys: vec![ApiKeySpec {
@@ -66,6 +67,7 @@ fn full() -> GatewaySpec {
                 },
             ],
         }],
+        ai: Default::default(),
     }
 }
 

@@ -96,6 +96,7 @@ pub(crate) fn route(name: &str, prefix: &str) -> RouteSpec {
         rate_limit: None,
         timeouts: TimeoutPolicy::default(),
         body_bytes_max: None,
+        ai: None,
     }
 }
 
@@ -121,6 +122,7 @@ pub(crate) fn spec(version: u64, routes: Vec<RouteSpec>, endpoints: &[SocketAddr
             name: "up".into(),
             endpoints: endpoints.iter().copied().map(EndpointSpec::Tcp).collect(),
         }],
+        ai: Default::default(),
     }
 }
 

@@ -5,7 +5,9 @@
 )]
 
 mod crash;
+mod faults;
 mod hello;
+mod images;
 mod program;
 mod secrets;
 mod services;

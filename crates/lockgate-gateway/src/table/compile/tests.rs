@@ -25,6 +25,7 @@ fn route(name: &str, path: &str) -> RouteSpec {
         rate_limit: None,
         timeouts: TimeoutPolicy::default(),
         body_bytes_max: None,
+        ai: None,
     }
 }
 
@@ -43,6 +44,7 @@ fn good() -> GatewaySpec {
             name: "up".into(),
             endpoints: Vec::new(),
         }],
+        ai: Default::default(),
     }
 }
 
