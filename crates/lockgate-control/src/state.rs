@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockgate_model::Digest;
+use lockgate_model::ai::AiSpec;
 use lockgate_model::gateway::{
     ApiKeySpec, ConsumerSpec, EndpointSpec, GatewaySpec, RouteSpec, UpstreamSpec,
 };
@@ -121,6 +122,7 @@ impl State {
             consumers: self.consumers.values().cloned().collect(),
             api_keys: self.api_keys.values().cloned().collect(),
             upstreams: names.into_iter().map(upstream).collect(),
+            ai: AiSpec::default(),
         }
     }
 

@@ -26,6 +26,7 @@ macro_rules! codes {
     };
 }
 
+pub mod ai;
 pub mod gateway;
 pub mod image;
 pub mod program;
@@ -41,6 +42,7 @@ pub const ALL: &[&[CodeInfo]] = &[
     image::TABLE,
     service::TABLE,
     gateway::TABLE,
+    ai::TABLE,
     store::TABLE,
     state::TABLE,
 ];
@@ -64,10 +66,9 @@ mod tests {
     #[test]
     fn codes_are_unique_and_in_their_area() {
         let mut seen = std::collections::BTreeSet::new();
-        for (table, area) in ALL
-            .iter()
-            .zip(["LG01", "LG02", "LG03", "LG04", "LG05", "LG07", "LG07"])
-        {
+        for (table, area) in ALL.iter().zip([
+            "LG01", "LG02", "LG03", "LG04", "LG05", "LG06", "LG07", "LG07",
+        ]) {
             for info in *table {
                 assert!(
                     info.code.as_str().starts_with(area),

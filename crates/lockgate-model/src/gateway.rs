@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use lockgate_diag::Diagnostic;
 
+use crate::ai::{AiPolicy, AiSpec};
+
 /// The whole wish of a node. A spec that breaks a rule is refused whole; the old table serves on.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct GatewaySpec {
@@ -17,8 +19,10 @@ pub struct GatewaySpec {
     pub consumers: Vec<ConsumerSpec>,
     /// API keys; ids are unique.
     pub api_keys: Vec<ApiKeySpec>,
-    /// Upstreams that routes name.
+    /// Upstreams that routes and vendors name.
     pub upstreams: Vec<UpstreamSpec>,
+    /// AI vendors and models that routes name.
+    pub ai: AiSpec,
 }
 
 /// A route: which requests, under which policies, to which upstreams.
@@ -28,7 +32,7 @@ pub struct RouteSpec {
     pub name: String,
     /// Which requests it takes.
     pub matches: RouteMatch,
-    /// Where they go, by weight. Never empty.
+    /// Where they go, by weight. Empty exactly on AI routes.
     pub backends: Vec<BackendSpec>,
     /// Path prefix removed before forwarding.
     pub strip_prefix: Option<String>,
@@ -40,6 +44,8 @@ pub struct RouteSpec {
     pub timeouts: TimeoutPolicy,
     /// Largest request body in bytes; `None` relays any size.
     pub body_bytes_max: Option<u64>,
+    /// Makes this an AI route: models answer instead of backends.
+    pub ai: Option<AiPolicy>,
 }
 
 /// Which requests a route takes. Empty lists match everything.

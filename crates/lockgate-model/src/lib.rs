@@ -9,6 +9,7 @@
 //! [`gateway::GatewaySpec`] (what a stack wants of the gateway).
 #![deny(missing_docs)]
 
+pub mod ai;
 pub mod gateway;
 pub mod image;
 pub mod journal;

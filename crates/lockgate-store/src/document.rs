@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use lockgate_model::ai::AiPolicy;
 use lockgate_model::gateway::{
     ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, FieldMatch, PathMatch, RateLimitPolicy,
     RouteMatch, RouteSpec, TimeoutPolicy,
@@ -186,6 +187,9 @@ pub(crate) struct RouteV1 {
     idle_ms: u64,
     total_ms: Option<u64>,
     body_bytes_max: Option<u64>,
+    /// Models of an AI route; absent on all others.
+    #[serde(default)]
+    ai_models: Option<Vec<String>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -256,6 +260,7 @@ impl From<&RouteSpec> for RouteDocument {
             idle_ms: millis(route.timeouts.idle),
             total_ms: route.timeouts.total.map(millis),
             body_bytes_max: route.body_bytes_max,
+            ai_models: route.ai.as_ref().map(|ai| ai.models.clone()),
         }))
     }
 }
@@ -296,6 +301,7 @@ impl RouteDocument {
                 total: v1.total_ms.map(Duration::from_millis),
             },
             body_bytes_max: v1.body_bytes_max,
+            ai: v1.ai_models.map(|models| AiPolicy { models }),
         }
     }
 }

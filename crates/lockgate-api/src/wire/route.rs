@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockgate_control::RouteStatus;
+use lockgate_model::ai::AiPolicy;
 use lockgate_model::gateway::{
     AuthPolicy, BackendSpec, FieldMatch, PathMatch, RateLimitPolicy, RouteMatch, RouteSpec,
     TimeoutPolicy,
@@ -31,7 +32,8 @@ pub struct RouteBody {
     /// Query parameters; all must match.
     #[serde(default)]
     pub query: Vec<FieldBody>,
-    /// Where requests go.
+    /// Where requests go; empty on AI routes.
+    #[serde(default)]
     pub backends: Vec<BackendBody>,
     /// Prefix removed before forwarding.
     #[serde(default)]
@@ -47,6 +49,17 @@ pub struct RouteBody {
     /// Largest request body; absent relays any size.
     #[serde(default)]
     pub body_bytes_max: Option<u64>,
+    /// Makes this an AI route: models answer, and there are no backends.
+    #[serde(default)]
+    pub ai: Option<AiBody>,
+}
+
+/// An AI route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AiBody {
+    /// Names of models, `project/stack/name`.
+    pub models: Vec<String>,
 }
 
 /// How a path is compared.
@@ -178,6 +191,9 @@ impl From<&RouteSpec> for RouteBody {
             }),
             timeouts: TimeoutsBody::from(&route.timeouts),
             body_bytes_max: route.body_bytes_max,
+            ai: route.ai.as_ref().map(|ai| AiBody {
+                models: ai.models.clone(),
+            }),
         }
     }
 }
@@ -225,6 +241,7 @@ impl RouteBody {
                 total: self.timeouts.total_ms.map(Duration::from_millis),
             },
             body_bytes_max: self.body_bytes_max,
+            ai: self.ai.map(|AiBody { models }| AiPolicy { models }),
         }
     }
 }

@@ -30,6 +30,7 @@ fn a_routes_url_takes_its_first_plain_host_and_path() {
             rate_limit: None,
             timeouts: TimeoutPolicy::default(),
             body_bytes_max: None,
+            ai: None,
         };
         assert_eq!(route_url("http://127.0.0.1:8080", &route), url);
     }

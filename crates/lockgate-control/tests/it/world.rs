@@ -544,5 +544,6 @@ pub(crate) fn route(name: &str, upstream: &str) -> RouteSpec {
         rate_limit: None,
         timeouts: TimeoutPolicy::default(),
         body_bytes_max: None,
+        ai: None,
     }
 }

@@ -45,6 +45,7 @@ fn read_spec(urn: &Urn, inputs: &PropertyMap) -> (RouteSpec, Vec<CheckFailure>) 
         rate_limit: r.inside("rateLimit", read_rate_limit),
         timeouts: r.inside("timeouts", read_timeouts).unwrap_or_default(),
         body_bytes_max: r.within("bodyBytesMax", 0, 1 << 50),
+        ai: None,
     };
     (spec, r.failures)
 }

@@ -123,6 +123,7 @@ fn route() -> RouteSpec {
             ..TimeoutPolicy::default()
         },
         body_bytes_max: Some(1 << 16),
+        ai: None,
     }
 }
 
