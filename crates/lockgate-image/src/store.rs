@@ -187,6 +187,15 @@ impl Store {
         parse(digest, "image manifest", &self.read_blob(digest)?)
     }
 
+    /// The index with this digest; `None` if it is a manifest.
+    pub fn index(&self, digest: &Digest) -> Result<Option<Index>, StoreError> {
+        let bytes = self.read_blob(digest)?;
+        if !is_index(digest, &bytes)? {
+            return Ok(None);
+        }
+        parse(digest, "image index", &bytes).map(Some)
+    }
+
     /// The image with this manifest digest.
     pub fn image(&self, manifest: &Digest) -> Result<Image, StoreError> {
         let parsed = self.manifest(manifest)?;
@@ -227,12 +236,7 @@ pub fn select_manifest(
     bytes: &[u8],
     os_arch: &OsArch,
 ) -> Result<Digest, StoreError> {
-    #[derive(serde::Deserialize)]
-    struct Kind {
-        manifests: Option<Vec<Descriptor>>,
-    }
-    let kind: Kind = parse(digest, "image manifest", bytes)?;
-    if kind.manifests.is_none() {
+    if !is_index(digest, bytes)? {
         return Ok(*digest);
     }
     let index: Index = parse(digest, "image index", bytes)?;
@@ -253,6 +257,15 @@ pub fn select_manifest(
             reason: format!("it offers {}, not {os_arch}", offers.join(", ")),
         }
     })
+}
+
+/// Media types are missing in old documents, so the content decides.
+fn is_index(digest: &Digest, bytes: &[u8]) -> Result<bool, StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Kind {
+        manifests: Option<serde::de::IgnoredAny>,
+    }
+    parse(digest, "image manifest", bytes).map(|kind: Kind| kind.manifests.is_some())
 }
 
 fn parse<T: serde::de::DeserializeOwned>(

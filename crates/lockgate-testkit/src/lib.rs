@@ -3,7 +3,8 @@
 //! [`World`] is a temporary home and project; [`World::run`] runs the binary in it and keeps
 //! exit code, data and talk apart. [`http`] is a client small enough to see what was received.
 //! [`example`] takes an example from nothing through up, probe, no-op, edit and destroy; the
-//! tests and `cargo xtask example` call the same code.
+//! tests and `cargo xtask example` call the same code. [`registry`] starts a real
+//! server, [`proxy`] breaks what goes to it.
 //!
 //! It never mocks a stage: whatever it starts is the program that users run, and everything it
 //! started is gone when a [`World`] is dropped.
@@ -15,6 +16,9 @@
 pub mod example;
 pub mod http;
 pub mod load;
+mod process;
+pub mod proxy;
+pub mod registry;
 pub mod world;
 
 pub use world::{Output, World};

@@ -20,16 +20,35 @@ use crate::store::{Store, StoreError};
 const PIECE_BYTES: usize = 128 * 1024;
 
 impl Registries {
-    /// Pushes an image of the store to the repository of `target`: under its tag if it has one,
-    /// else by digest alone. Blobs that are there already are not sent, and those known to be in
-    /// another repository of the same registry are mounted from it. Gives the digest that the
-    /// registry confirmed.
+    /// Pushes an image or index of the store to the repository of `target`: under its tag if it
+    /// has one, else by digest alone. Blobs that are there already are not sent, and those known
+    /// to be in another repository of the same registry are mounted from it.
+    ///
+    /// On success the registry holds exactly these bytes: it confirmed their digest, or took them
+    /// under that name.
     pub async fn push(
         &self,
         store: &Store,
         digest: &Digest,
         target: &ImageReference,
-    ) -> Result<Digest, RegistryError> {
+    ) -> Result<(), RegistryError> {
+        let Some(index) = store.index(digest)? else {
+            return self.push_image(store, digest, target).await;
+        };
+        for child in &index.manifests {
+            let by_digest = target.with_digest(child.digest);
+            self.push_image(store, &child.digest, &by_digest).await?;
+        }
+        let kind = index.media_type.as_deref().unwrap_or(oci::INDEX);
+        self.push_manifest(store, digest, kind, target).await
+    }
+
+    async fn push_image(
+        &self,
+        store: &Store,
+        digest: &Digest,
+        target: &ImageReference,
+    ) -> Result<(), RegistryError> {
         let image = store.image(digest)?;
         let mut blobs: Vec<Descriptor> = image.manifest.layers.clone();
         blobs.push(image.manifest.config.clone());
@@ -48,8 +67,7 @@ impl Registries {
             .media_type
             .as_deref()
             .unwrap_or(oci::MANIFEST);
-        self.push_manifest(store, digest, kind, target).await?;
-        Ok(*digest)
+        self.push_manifest(store, digest, kind, target).await
     }
 
     async fn push_manifest(

@@ -6,4 +6,5 @@ mod copy;
 mod gate;
 mod golden;
 mod hostile;
+mod registry;
 mod support;
