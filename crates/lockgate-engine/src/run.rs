@@ -200,6 +200,18 @@ async fn run_program(engine: &Arc<Engine>, source: Option<Box<dyn Source>>) {
         () = engine.interrupts.abort.cancelled() => Err(SourceError::Stopped),
     };
     engine.drain().await;
+    tell(engine, ended);
+    engine.check_targets_exist();
+    engine.delete_phase().await;
+    engine.settle_stack_outputs().await;
+    tokio::select! {
+        ended = source.finish() => tell(engine, ended),
+        () = engine.interrupts.abort.cancelled() => {}
+    }
+}
+
+/// Reports how a program ended, unless it ended well.
+fn tell(engine: &Engine, ended: Result<(), SourceError>) {
     match ended {
         Ok(()) => {}
         Err(SourceError::Diagnostics(diagnostics)) => {
@@ -213,9 +225,6 @@ async fn run_program(engine: &Arc<Engine>, source: Option<Box<dyn Source>>) {
             engine.report(Diagnostic::error(codes::program::PROGRAM_FAILED, message));
         }
     }
-    engine.check_targets_exist();
-    engine.delete_phase().await;
-    engine.settle_stack_outputs().await;
 }
 
 /// Closes the journal, derives the new state, says how it went.

@@ -197,4 +197,10 @@ pub enum SourceError {
 pub trait Source: Send {
     /// Runs to its end. `Ok` means: the program ended well and everything was registered.
     async fn run(&mut self, monitor: Arc<dyn Monitor>) -> Result<(), SourceError>;
+
+    /// Called once after `run`, when everything is done, deletes included. A program that was
+    /// kept waiting until then may end; an error fails the run, but undoes nothing.
+    async fn finish(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
 }

@@ -63,6 +63,8 @@ pub(crate) enum Command {
     Destroy(Destroy),
     /// Read back the true state of every resource.
     Refresh(Destroy),
+    /// Install the packages that the program needs, as its runtime options say.
+    Install,
     /// Work with stacks: init, ls, select, rm, output, history, export, import.
     #[command(subcommand)]
     Stack(Stack),

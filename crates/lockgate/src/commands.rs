@@ -5,6 +5,7 @@ pub(crate) mod completion;
 pub(crate) mod config;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub(crate) mod install;
 pub(crate) mod logs;
 pub(crate) mod new;
 pub(crate) mod node;

@@ -12,6 +12,7 @@ mod fault;
 mod node;
 mod packages;
 mod printer;
+mod program;
 mod settings;
 mod system;
 mod tail;
@@ -60,6 +61,7 @@ fn run(app: &App, command: &Command) -> Result<(), CommandError> {
         Command::Up(args) => in_runtime(commands::run::up(app, args)),
         Command::Destroy(args) => in_runtime(commands::run::destroy(app, args)),
         Command::Refresh(args) => in_runtime(commands::run::refresh(app, args)),
+        Command::Install => commands::install::run(app),
         Command::Stack(command) => commands::stack::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
         Command::Node(command) => in_runtime(commands::node::run(app, command)),

@@ -1,24 +1,21 @@
-//! Wiring of a run: native packages over images and node, and the program as a source.
+//! Wiring of a run: native packages over images and node, and what their config is made of.
 
 use std::sync::Arc;
 
 use lockgate_config::{Project, StackConfig};
-use lockgate_diag::{Diagnostic, codes};
-use lockgate_engine::{Providers, Source};
+use lockgate_diag::codes;
+use lockgate_engine::Providers;
 use lockgate_image::{BaseResolver, Builder, Store, StoreOnly};
 use lockgate_model::PropertyMap;
 use lockgate_packages::images::LocalImages;
 use lockgate_packages::{Packages, PackagesSettings};
 use lockgate_state::secrets::StackFileSecrets;
-use lockgate_state::{Backend, SecretsConfig, StackName};
+use lockgate_state::{Backend, SecretsConfig};
 
 use crate::failure::{CommandError, failed, usage};
 use crate::node::adapter::LazyNode;
 use crate::node::paths::NodePaths;
 use crate::workspace::{App, config_values, secrets_error};
-
-/// The organization of every stack that is not kept by a service.
-const ORGANIZATION: &str = "organization";
 
 /// The native packages of a project.
 pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Providers>, CommandError> {
@@ -40,40 +37,6 @@ pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Provider
         images: Arc::new(images),
         node: Arc::new(LazyNode::new(app.environment.clone(), app.printer.clone())),
     })))
-}
-
-/// The program of a project, ready to run once.
-pub(crate) fn source(
-    app: &App,
-    project: &Project,
-    stack: &StackName,
-    config: &PropertyMap,
-    providers: &Arc<dyn Providers>,
-) -> Result<Box<dyn Source>, CommandError> {
-    if project.runtime.name != "yaml" {
-        return Err(CommandError::Usage(vec![
-            Diagnostic::error(
-                codes::settings::USAGE,
-                format!("runtime `{}` is not supported yet", project.runtime.name),
-            )
-            .at(&project.file, project.runtime.span, "")
-            .hint("use `runtime: yaml`"),
-        ]));
-    }
-    match lockgate_yaml::load(
-        &project.root,
-        project,
-        stack.stack(),
-        config.clone(),
-        providers,
-        ORGANIZATION,
-    ) {
-        Ok(loaded) => {
-            app.printer.diagnostics(&loaded.warnings);
-            Ok(Box::new(loaded.source))
-        }
-        Err(diagnostics) => Err(CommandError::Usage(diagnostics)),
-    }
 }
 
 /// The config of a stack that does not exist yet: its file may name the manager of its secrets.

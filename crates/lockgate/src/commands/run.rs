@@ -210,7 +210,7 @@ impl Engine<'_> {
         let app = self.app;
         let needs_program = matches!(operation, Operation::Preview | Operation::Up);
         let source = if needs_program {
-            Some(self.session.source(app)?)
+            Some(self.session.source(app, self.args)?)
         } else {
             None
         };

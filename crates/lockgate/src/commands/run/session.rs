@@ -14,8 +14,8 @@ use lockgate_state::{
 use super::Ended;
 use crate::cli::Run;
 use crate::failure::CommandError;
-use crate::packages;
 use crate::workspace::{App, config_secrets, config_values, package_config, state_error};
+use crate::{packages, program};
 
 const SERVICE: &str = "lockgate:service:Service";
 
@@ -158,12 +158,14 @@ impl Session {
     }
 
     /// The program, ready to run once.
-    pub(crate) fn source(&self, app: &App) -> Result<Box<dyn Source>, CommandError> {
-        packages::source(
+    pub(crate) fn source(&self, app: &App, args: &Run) -> Result<Box<dyn Source>, CommandError> {
+        let config = self.config.clone();
+        program::source(
             app,
+            args,
             &self.project,
             &self.stack,
-            &self.config,
+            config,
             &self.providers,
         )
     }

@@ -1,0 +1,14 @@
+// Loaded by Node.js before the SDK's own start file. Takes the config of the run from standard
+// input, so that no secret stands in the environment that other processes see, and leaves it
+// where the SDK looks for it.
+"use strict";
+
+const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+const config = {};
+for (const [key, value] of Object.entries(given.config)) {
+    // The form with `config` in the middle is what the Node.js SDK reads.
+    const colon = key.indexOf(":");
+    config[`${key.slice(0, colon)}:config:${key.slice(colon + 1)}`] = value;
+}
+process.env.PULUMI_CONFIG = JSON.stringify(config);
+process.env.PULUMI_CONFIG_SECRET_KEYS = JSON.stringify(given.secretKeys);
