@@ -8,7 +8,11 @@ use anyhow::{Result, bail};
 use crate::{sh, tidy};
 
 /// Programs that tests run for real, with the Debian package that brings each.
-const PROGRAMS: &[(&str, &str)] = &[("nginx", "nginx-light"), ("newuidmap", "uidmap")];
+const PROGRAMS: &[(&str, &str)] = &[
+    ("nginx", "nginx-light"),
+    ("newuidmap", "uidmap"),
+    ("chromium", "chromium"),
+];
 
 /// Runs format check, clippy, tidy and all tests; first installs what is missing if asked.
 pub(crate) fn run(install: bool) -> Result<()> {

@@ -3,7 +3,6 @@
 mod wire_call;
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::Method;
 use lockgate_control::RouteStatus;
@@ -13,8 +12,8 @@ use lockgate_model::service::{ServiceId, ServiceSpec, ServiceStatus};
 
 use crate::router::Shutdown;
 use crate::wire::{
-    ApiKeyBody, ApiKeyView, AuditView, ConsumerBody, ConsumerView, GatewayView, LogLine,
-    NodeStatus, Problem, RouteBody, RouteView, ServiceBody, ServiceEvent, ServiceView,
+    ApiKeyBody, ApiKeyView, AuditView, ConsoleLinkView, ConsumerBody, ConsumerView, GatewayView,
+    LogLine, NodeStatus, Problem, RouteBody, RouteView, ServiceBody, ServiceEvent, ServiceView,
     ShutdownBody, TrafficView,
 };
 
@@ -82,6 +81,11 @@ impl Client {
         };
         self.send(Method::POST, "/v1/shutdown", Some(&body)).await?;
         Ok(())
+    }
+
+    /// A link that opens the console in one browser on the node's machine.
+    pub async fn console_link(&self) -> Result<ConsoleLinkView, ClientError> {
+        self.post("/v1/console/links").await
     }
 
     /// Brings a service to `spec`; returns once the new version is healthy and serves. Dropping

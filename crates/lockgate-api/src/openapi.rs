@@ -16,6 +16,7 @@ use crate::handlers::{node, objects, services};
         node::shutdown,
         node::gateway,
         node::audit,
+        node::console_link,
         node::metrics,
         services::list,
         services::apply,

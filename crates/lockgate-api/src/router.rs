@@ -13,9 +13,10 @@ use http::request::Parts;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use lockgate_control::{Caller, Control};
 use lockgate_diag::codes;
-use lockgate_model::{Rng, Timestamp};
+use lockgate_model::{Clock, Rng, Timestamp};
 use tokio::sync::mpsc;
 
+use crate::console::{self, Console, OpenConsole};
 use crate::failure::Failure;
 use crate::handlers::{node, objects, services};
 use crate::server::Peer;
@@ -39,6 +40,10 @@ pub struct NodeInfo {
     pub metrics: Box<dyn Fn() -> String + Send + Sync>,
     /// Takes a shutdown that was asked for; room for one is enough.
     pub shutdown: mpsc::Sender<Shutdown>,
+    /// Asks for the console's port; the other end is [`serve_console`](crate::serve_console)'s.
+    pub console: mpsc::Sender<OpenConsole>,
+    /// The control side's clock: what the console shows is measured with it.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// How a node was asked to end.
@@ -57,13 +62,23 @@ pub struct Api(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) control: Arc<Control>,
     pub(crate) node: NodeInfo,
-    rng: Arc<dyn Rng>,
+    pub(crate) rng: Arc<dyn Rng>,
+    pub(crate) console: Console,
 }
 
 impl Api {
-    /// Request ids come from `rng`.
+    /// Request ids and the console's links come from `rng`.
     pub fn new(control: Arc<Control>, node: NodeInfo, rng: Arc<dyn Rng>) -> Self {
-        Self(Arc::new(Shared { control, node, rng }))
+        Self(Arc::new(Shared {
+            console: Console::new(rng.as_ref()),
+            control,
+            node,
+            rng,
+        }))
+    }
+
+    pub(crate) fn console_in_use(&self) -> bool {
+        self.0.console.in_use(self.0.node.clock.monotonic())
     }
 
     pub(crate) fn router(&self) -> Router {
@@ -73,6 +88,7 @@ impl Api {
             .route("/v1/shutdown", post(node::shutdown))
             .route("/v1/gateway", get(node::gateway))
             .route("/v1/audit", get(node::audit))
+            .route("/v1/console/links", post(node::console_link))
             .route("/metrics", get(node::metrics))
             .route("/v1/services", get(services::list))
             .route(
@@ -111,6 +127,7 @@ impl Api {
             .method_not_allowed_fallback(unknown_method)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
             .layer(from_fn_with_state(Arc::clone(&shared), surround))
+            .merge(console::router(&shared))
             .with_state(shared)
     }
 }

@@ -43,6 +43,8 @@ pub enum Listener {
         /// The key.
         key: Secret<String>,
     },
+    /// Callers may use the console with a link or a session of it, and nothing else.
+    Console(TcpListener),
 }
 
 /// Binds the API's socket with mode 0600. A socket nobody listens on any more is replaced.
@@ -68,6 +70,8 @@ pub(crate) enum Peer {
     User(u32),
     /// Someone who must present the key with this hash.
     Bearer(Arc<[u8; 32]>),
+    /// A browser on the console's own port.
+    Browser,
 }
 
 impl Peer {
@@ -85,7 +89,13 @@ impl Peer {
                 let same: bool = presented.ct_eq(hash.as_ref()).into();
                 same.then(|| "key".to_owned())
             }
+            Self::Browser => None,
         }
+    }
+
+    /// Whether the node's bearer key admits this peer.
+    pub(crate) fn takes_key(&self) -> bool {
+        matches!(self, Self::Bearer(_))
     }
 }
 
@@ -94,7 +104,7 @@ pub async fn serve(listener: Listener, api: Api, stop: CancellationToken) {
     let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let open = TaskTracker::new();
     let key = match &listener {
-        Listener::Unix(_) => None,
+        Listener::Unix(_) | Listener::Console(_) => None,
         Listener::Tcp { key, .. } => {
             let hash: [u8; 32] = Sha256::digest(key.expose().as_bytes()).into();
             Some(Arc::new(hash))
@@ -145,6 +155,11 @@ async fn accept(
             let (stream, _) = listener.accept().await?;
             let uid = stream.peer_cred()?.uid();
             Ok((Box::new(stream), Peer::User(uid)))
+        }
+        (Listener::Console(listener), _) => {
+            let (stream, _) = listener.accept().await?;
+            stream.set_nodelay(true)?;
+            Ok((Box::new(stream), Peer::Browser))
         }
         (Listener::Tcp { .. }, None) => Err(io::Error::other("the listener has no key")),
     }

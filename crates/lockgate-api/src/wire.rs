@@ -8,12 +8,13 @@ mod route;
 mod service;
 
 pub use node::{
-    ApiKeyBody, ApiKeyView, AuditView, ConsumerBody, ConsumerView, GatewayView, MinuteView,
-    NodeStatus, ShutdownBody, TrafficView, UpstreamView,
+    ApiKeyBody, ApiKeyView, AuditView, ConsoleLinkView, ConsumerBody, ConsumerView, GatewayView,
+    MinuteView, NodeStatus, ShutdownBody, TrafficView, UpstreamView,
 };
 pub use problem::Problem;
 pub use route::{
-    AuthBody, BackendBody, FieldBody, PathBody, RateLimitBody, RouteBody, RouteView, TimeoutsBody,
+    AiBody, AuthBody, BackendBody, FieldBody, PathBody, RateLimitBody, RouteBody, RouteView,
+    TimeoutsBody,
 };
 pub use service::{
     HealthBody, InstanceView, LimitsBody, LogLine, ProbeBody, RolloutBody, ServiceBody,

@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Node(Node),
     /// Run a node in the foreground.
     Serve(Serve),
+    /// Open the node's console in a browser.
+    Console(Console),
     /// Print the log of a service.
     Logs(Logs),
     /// Release the lease of a stack whose holder is gone.
@@ -295,6 +297,13 @@ pub(crate) struct Serve {
     /// Address of the gateway, in place of the settings file's.
     #[arg(long, value_name = "ADDR")]
     pub(crate) listen: Option<std::net::SocketAddr>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Console {
+    /// Whether to open a browser where there is a desktop; the link is printed either way.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub(crate) open: bool,
 }
 
 #[derive(Debug, Args)]

@@ -40,6 +40,8 @@ const CHILD_VARS: &[&str] = &[
 pub(crate) struct Environment {
     pub(crate) home: PathBuf,
     pub(crate) no_color: bool,
+    /// A desktop is there to show a browser on.
+    pub(crate) desktop: bool,
     pub(crate) passphrase: Option<Secret<String>>,
     pub(crate) child: Vec<(String, String)>,
     /// Names a fault point at which a test wants this process to die; see `testkit`.
@@ -69,6 +71,7 @@ impl Environment {
         Ok(Self {
             home: home_folder()?,
             no_color: var("NO_COLOR").is_some(),
+            desktop: var("DISPLAY").or_else(|| var("WAYLAND_DISPLAY")).is_some(),
             passphrase,
             child: CHILD_VARS
                 .iter()

@@ -37,6 +37,10 @@ impl Client {
         parse(&self.send(Method::GET, path, NO_BODY).await?)
     }
 
+    pub(super) async fn post<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        parse(&self.send(Method::POST, path, NO_BODY).await?)
+    }
+
     pub(super) async fn put<T: DeserializeOwned>(
         &self,
         path: &str,

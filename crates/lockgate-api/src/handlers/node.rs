@@ -9,9 +9,12 @@ use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Asked, Json};
+use crate::console::make_link;
 use crate::failure::Failure;
-use crate::router::{Shared, Shutdown};
-use crate::wire::{AuditView, GatewayView, NodeStatus, Problem, ShutdownBody};
+use crate::router::{CallerHolder, Shared, Shutdown};
+use crate::wire::{
+    AuditView, ConsoleLinkView, GatewayView, NodeStatus, Problem, ShutdownBody, millis,
+};
 
 /// How the node is.
 #[utoipa::path(get, path = "/v1/status", tag = "node",
@@ -56,6 +59,22 @@ pub(crate) async fn shutdown(
     responses((status = 200, body = GatewayView)))]
 pub(crate) async fn gateway(State(shared): State<Arc<Shared>>) -> axum::Json<GatewayView> {
     axum::Json(GatewayView::from(shared.control.gateway_spec().as_ref()))
+}
+
+/// Makes a link that opens the console in one browser. It is a secret until it is opened.
+#[utoipa::path(post, path = "/v1/console/links", tag = "node",
+    responses((status = 201, body = ConsoleLinkView), (status = 503, body = Problem)))]
+pub(crate) async fn console_link(
+    State(shared): State<Arc<Shared>>,
+    CallerHolder(caller): CallerHolder,
+) -> Result<(StatusCode, axum::Json<ConsoleLinkView>), Failure> {
+    let link = make_link(&shared).await?;
+    tracing::info!(actor = caller.actor, "a link to the console was made");
+    let view = ConsoleLinkView {
+        url: link.url.expose().clone(),
+        expires_in_ms: millis(link.life),
+    };
+    Ok((StatusCode::CREATED, axum::Json(view)))
 }
 
 /// Metrics in Prometheus' text format.

@@ -45,6 +45,16 @@ pub struct ShutdownBody {
     pub keep_services: bool,
 }
 
+/// A link to the console. Has no `Debug`: who has it may open the console once.
+#[derive(Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ConsoleLinkView {
+    /// Where to point a browser on the node's machine.
+    pub url: String,
+    /// Time it may be opened, if it is not opened before.
+    pub expires_in_ms: u64,
+}
+
 /// A consumer has nothing but its name, which is in the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]

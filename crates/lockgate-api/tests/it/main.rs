@@ -5,6 +5,8 @@ mod admission;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod console;
+#[cfg(test)]
 mod contract;
 #[cfg(test)]
 mod world;

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use lockgate_api::{Api, Client, Listener, NodeInfo, Shutdown, Target, bind_unix, serve};
+use lockgate_api::{
+    Api, Client, Listener, NodeInfo, Shutdown, Target, bind_unix, serve, serve_console,
+};
 use lockgate_control::{Control, ControlSettings};
 use lockgate_diag::Secret;
 use lockgate_model::gateway::{
@@ -169,6 +171,7 @@ impl Node {
             gateway_url: "http://127.0.0.1:8080".into(),
         });
         let (shutdown, shutdowns) = mpsc::channel(1);
+        let (console, asked) = mpsc::channel(1);
         let info = NodeInfo {
             version: "0.1.0".into(),
             pid: 42,
@@ -176,12 +179,15 @@ impl Node {
             addresses: vec!["127.0.0.1:8080".parse().unwrap()],
             metrics: Box::new(|| "lockgate_up 1\n".into()),
             shutdown,
+            console,
+            clock: Arc::new(Fixed),
         };
         let api = Api::new(Arc::new(control.await.unwrap()), info, rng);
         let socket = folder.path().join("node.sock");
         let listener = Listener::Unix(bind_unix(&socket).await.unwrap());
         let stop = CancellationToken::new();
         tokio::spawn(serve(listener, api.clone(), stop.clone()));
+        tokio::spawn(serve_console(asked, api.clone(), stop.clone()));
         let connected = Client::connect(Target::Unix(socket.clone())).await;
         let (client, _) = connected.unwrap();
         Self {
@@ -272,5 +278,6 @@ pub(crate) fn route(name: &str, upstream: &str) -> RouteSpec {
             ..TimeoutPolicy::default()
         },
         body_bytes_max: Some(1024),
+        ai: None,
     }
 }

@@ -19,6 +19,8 @@ codes! {
     NOT_ALLOWED = "LG0716", "the caller may not use the node", "On the socket, only the user who runs the node and root may; over TCP, the bearer key of the node is needed.";
     PLATFORM_FAILED = "LG0717", "the platform could not do it", "The place where services run refused an operation; the causes say why.";
     NODE_BUG = "LG0718", "the node met a bug", "The node caught a panic while it made the change. Please report it with the lines of the node log that carry the request id.";
+    CONSOLE_LOCKED = "LG0719", "the console is locked", "The console opens with a one-time link that `lockgate console` prints on the node's machine, or with the node's bearer key where its admin API listens on TCP. A link opens once and within a minute; a session ends after 24 hours, 8 hours without a request, or with the node.";
+    CONSOLE_FAILED = "LG0720", "the console cannot be served", "The node could not open a loopback port for the console; the causes say why.";
     NODE_RUNS = "LG0730", "a node runs already", "One node serves a home folder. Set LOCKGATE_HOME for a second one.";
     NODE_START = "LG0731", "the node did not start", "The causes are the last lines of its log. `lockgate serve` runs it in the foreground.";
     NO_NODE = "LG0732", "no node runs", "The command talks to the background node and found none. `lockgate node start` starts it; `up` does so by itself when a program needs it.";

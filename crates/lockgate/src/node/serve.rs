@@ -246,6 +246,7 @@ impl Node {
     ) -> Result<(), CommandError> {
         let stop = CancellationToken::new();
         let (shutdown, mut asked) = mpsc::channel(1);
+        let (console, console_asked) = mpsc::channel(1);
         let metrics = Arc::clone(&self.gateway);
         let info = NodeInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -254,6 +255,8 @@ impl Node {
             addresses: addresses.clone(),
             metrics: Box::new(move || metrics.metrics_text()),
             shutdown,
+            console,
+            clock: Arc::clone(&app.clock),
         };
         let api = Api::new(Arc::clone(&self.control), info, Arc::clone(&app.rng));
         let socket = settings
@@ -271,7 +274,11 @@ impl Node {
             let listener = tcp_listener(settings, address).await?;
             servers.spawn(lockgate_api::serve(listener, api.clone(), stop.clone()));
         }
-        drop(api);
+        servers.spawn(lockgate_api::serve_console(
+            console_asked,
+            api,
+            stop.clone(),
+        ));
         for address in &addresses {
             tracing::info!(%address, "gateway listens");
         }

@@ -1,0 +1,251 @@
+//! The page as HTML: what is asked of the node, and the templates it goes into.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use askama::Template;
+use axum::response::{Html, IntoResponse as _, Response};
+use http::StatusCode;
+use lockgate_model::service::ServicePhase;
+use serde::Deserialize;
+
+use super::assets::{ADDRESSES, Addresses};
+use super::figures::{Counts, bound_text, count_text, moment_text, rate_text, share_text};
+use super::view::{MinuteRow, RouteRow, ServiceRow, minute_rows};
+use crate::failure::Failure;
+use crate::router::Shared;
+
+/// What the charts cover, minutes.
+const MINUTES: u32 = 60;
+/// Rows of a list on one page.
+const ROWS: usize = 25;
+
+/// Which part of each list is shown, from 1.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Paging {
+    services: Option<usize>,
+    routes: Option<usize>,
+}
+
+/// A part of a list, and the way to its neighbours.
+struct Part<T> {
+    rows: Vec<T>,
+    first: usize,
+    last: usize,
+    count: usize,
+    previous: Option<String>,
+    next: Option<String>,
+}
+
+impl<T> Part<T> {
+    /// Part `page` of `all`, made with `row`; `address` gives another part's.
+    fn of<'a, S>(
+        all: &'a [S],
+        page: Option<usize>,
+        row: impl Fn(&'a S) -> T,
+        address: impl Fn(usize) -> String,
+    ) -> Self {
+        let pages = all.len().div_ceil(ROWS).max(1);
+        let page = page.unwrap_or(1).clamp(1, pages);
+        let start = (page - 1) * ROWS;
+        let rows: Vec<T> = all.iter().skip(start).take(ROWS).map(row).collect();
+        Self {
+            first: start + 1,
+            last: start + rows.len(),
+            count: all.len(),
+            previous: (page > 1).then(|| address(page - 1)),
+            next: (page < pages).then(|| address(page + 1)),
+            rows,
+        }
+    }
+
+    fn is_whole(&self) -> bool {
+        self.previous.is_none() && self.next.is_none()
+    }
+}
+
+/// The whole page.
+#[derive(Template)]
+#[template(path = "console.html")]
+struct Overview {
+    assets: &'static Addresses,
+    /// This page's own address, for its refresh.
+    address: String,
+    version: String,
+    started: String,
+    gateway_url: String,
+    table: u64,
+    refusal: Vec<String>,
+    tiles: Tiles,
+    services: Part<ServiceRow>,
+    routes: Part<RouteRow>,
+    minutes: Vec<MinuteRow>,
+    /// Requests of the hour that no route took; `None` when there were none.
+    unmatched: Option<String>,
+    now: String,
+    made_in: String,
+}
+
+/// The answer to "is anything wrong now?".
+struct Tiles {
+    healthy: usize,
+    services: usize,
+    routes: usize,
+    requests: String,
+    rate: String,
+    errors: String,
+    error_share: String,
+    has_errors: bool,
+    p50: String,
+    p95: String,
+    p99: String,
+}
+
+/// Asks the node and writes the page: two statements, whatever the node's size.
+pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response, Failure> {
+    let (node, control) = (&shared.node, &shared.control);
+    let begun = node.clock.monotonic();
+    let now = node.clock.now();
+    let services = control.services();
+    let spec = control.gateway_spec();
+    let table = control.table_status();
+    let hour = control.find_traffic_by_minute(MINUTES).await?;
+    // Which routes the part shows is known before their traffic is.
+    let shown = Part::of(
+        &spec.routes,
+        paging.routes,
+        |route| route,
+        |_| String::new(),
+    );
+    let mut names: Vec<String> = shown.rows.iter().map(|route| route.name.clone()).collect();
+    names.push(String::new());
+    let traffic = control.find_traffic_by_route(&names, MINUTES).await?;
+    let traffic: BTreeMap<&str, _> = traffic.iter().map(|r| (r.route.as_str(), r)).collect();
+
+    let address = |paging: Paging| {
+        let number = |page: Option<usize>| page.unwrap_or(1);
+        let (services, routes) = (number(paging.services), number(paging.routes));
+        format!("/console?services={services}&routes={routes}")
+    };
+    let services_part = Part::of(&services, paging.services, ServiceRow::from, |page| {
+        let services = Some(page);
+        address(Paging { services, ..paging })
+    });
+    let routes_part = Part::of(
+        &spec.routes,
+        paging.routes,
+        |route| RouteRow::new(route, &traffic),
+        |page| {
+            let routes = Some(page);
+            address(Paging { routes, ..paging })
+        },
+    );
+    let counts = Counts::of(&hour);
+    let tiles = Tiles {
+        healthy: count_healthy(&services),
+        services: services.len(),
+        routes: spec.routes.len(),
+        requests: count_text(counts.requests),
+        rate: recent_rate(&hour, now.as_secs()),
+        errors: count_text(counts.errors),
+        error_share: share_text(counts.errors, counts.requests),
+        has_errors: counts.errors > 0,
+        p50: bound_text(&counts.latency, 50),
+        p95: bound_text(&counts.latency, 95),
+        p99: bound_text(&counts.latency, 99),
+    };
+    let refused = table.rejected.map(|rejected| rejected.diagnostics);
+    let page = Overview {
+        assets: &ADDRESSES,
+        address: address(paging),
+        version: node.version.clone(),
+        started: moment_text(node.started),
+        gateway_url: control.gateway_url().to_owned(),
+        table: table.version,
+        refusal: refused.into_iter().flatten().map(|d| d.message).collect(),
+        tiles,
+        services: services_part,
+        routes: routes_part,
+        minutes: minute_rows(&hour, now.as_secs(), MINUTES),
+        unmatched: traffic.get("").map(|rollup| count_text(rollup.requests)),
+        now: moment_text(now),
+        made_in: took_text(node.clock.monotonic().saturating_sub(begun)),
+    };
+    render(StatusCode::OK, &page)
+}
+
+fn count_healthy(services: &[lockgate_model::service::ServiceStatus]) -> usize {
+    let healthy = services.iter().filter(|s| s.phase == ServicePhase::Healthy);
+    healthy.count()
+}
+
+/// The rate over the running minute and the one before: recent, and steady at a minute's turn.
+fn recent_rate(hour: &[lockgate_control::Rollup], now: i64) -> String {
+    let from = now.div_euclid(60) - 1;
+    let recent = Counts::of(hour.iter().filter(|rollup| rollup.minute >= from));
+    rate_text(recent.requests, 60 + now.rem_euclid(60).unsigned_abs())
+}
+
+fn took_text(took: Duration) -> String {
+    let tenths = took.as_micros() / 100;
+    format!("{}.{} ms", tenths / 10, tenths % 10)
+}
+
+/// Why the page is not shown, and how it is opened.
+#[derive(Template)]
+#[template(path = "locked.html")]
+struct Locked {
+    assets: &'static Addresses,
+    reason: &'static str,
+    /// The listener takes the node's key.
+    takes_key: bool,
+}
+
+/// The 403 page.
+pub(super) fn locked(reason: &'static str, takes_key: bool) -> Result<Response, Failure> {
+    let page = Locked {
+        assets: &ADDRESSES,
+        reason,
+        takes_key,
+    };
+    render(StatusCode::FORBIDDEN, &page)
+}
+
+/// A failure as a page.
+#[derive(Template)]
+#[template(path = "problem.html")]
+struct ProblemPage {
+    assets: &'static Addresses,
+    status: u16,
+    message: String,
+    hints: Vec<String>,
+    code: &'static str,
+    request_id: String,
+}
+
+/// The page of a failure; its cause is in the node's log under `request_id`.
+pub(super) fn problem(failure: &Failure, request_id: &str) -> Response {
+    let page = ProblemPage {
+        assets: &ADDRESSES,
+        status: failure.status.as_u16(),
+        message: failure.external.message.clone(),
+        hints: failure.external.hints.clone(),
+        code: failure.external.code.as_str(),
+        request_id: request_id.to_owned(),
+    };
+    render(failure.status, &page).unwrap_or_else(|failure| failure.status.into_response())
+}
+
+fn render(status: StatusCode, page: &impl Template) -> Result<Response, Failure> {
+    match page.render() {
+        Ok(text) => Ok((status, Html(text)).into_response()),
+        Err(error) => {
+            let code = lockgate_diag::codes::store::NODE_BUG;
+            let message = "the page could not be written";
+            let mut failure = Failure::new(StatusCode::INTERNAL_SERVER_ERROR, code, message);
+            failure.internal = Some(error.to_string());
+            Err(failure)
+        }
+    }
+}
