@@ -59,6 +59,18 @@ impl Pin {
             extra: Table::new(),
         }
     }
+
+    /// A field that only the rule understands, such as `range`.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.extra.get(name)?.as_str()
+    }
+
+    /// Adds such a field.
+    #[must_use]
+    pub fn with_field(mut self, name: &str, value: &str) -> Self {
+        self.extra.insert(name.to_owned(), Value::from(value));
+        self
+    }
 }
 
 impl Lock {

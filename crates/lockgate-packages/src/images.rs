@@ -9,8 +9,17 @@ use lockgate_model::{Digest, ImageReference};
 
 pub use local::LocalImages;
 
-/// The image side, seen from a deployment. Everything here only writes to the local store and its
-/// caches, so every call is allowed in a preview.
+/// What a reference names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Resolved {
+    /// The index, or the manifest where there is none.
+    pub index: Digest,
+    /// The manifest for the kind of machine asked for.
+    pub manifest: Digest,
+}
+
+/// The image side, seen from a deployment. All but [`Images::push`] only writes to the local store
+/// and its caches, so that it is allowed in a preview.
 #[async_trait]
 pub trait Images: Send + Sync {
     /// Builds into the local store, or finds the image there by its build key.
@@ -28,12 +37,18 @@ pub trait Images: Send + Sync {
         policy: &GatePolicy,
         ignores: &[Ignore],
     ) -> Result<GateReport, ImagesError>;
-    /// The digest that a reference names now, for one kind of machine.
+    /// What a reference names now, for one kind of machine; the same for the whole run.
     async fn resolve(
         &self,
         image: &ImageReference,
         os_arch: &OsArch,
-    ) -> Result<Digest, ImagesError>;
+    ) -> Result<Resolved, ImagesError>;
+    /// The tags of a repository.
+    async fn tags(&self, image: &ImageReference) -> Result<Vec<String>, ImagesError>;
+    /// Brings an image into the local store, layers included; gives its manifest digest.
+    async fn fetch(&self, image: &ImageReference, os_arch: &OsArch) -> Result<Digest, ImagesError>;
+    /// Pushes an image of the local store to `target`. Never in a preview.
+    async fn push(&self, digest: &Digest, target: &ImageReference) -> Result<(), ImagesError>;
 }
 
 /// Why the image side did not do what it was asked.

@@ -20,6 +20,7 @@ pub mod node;
 mod package;
 mod packages;
 mod path;
+pub mod pins;
 mod random;
 pub mod schema;
 

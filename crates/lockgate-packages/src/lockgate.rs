@@ -25,6 +25,7 @@ use crate::bag;
 use crate::images::{Images, ImagesError};
 use crate::node::{Node, NodeError};
 use crate::package::{Kind, Package};
+use crate::pins::{PinLock, Pins};
 use crate::schema;
 
 /// What images are built for unless the program or the stack config says otherwise: never the
@@ -34,6 +35,7 @@ const OS_ARCH: &str = "linux/amd64";
 /// What the package works with.
 pub(crate) struct Hands {
     pub(crate) images: Arc<dyn Images>,
+    pub(crate) lock: Arc<dyn PinLock>,
     pub(crate) node: Arc<dyn Node>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) project_dir: PathBuf,
@@ -58,6 +60,11 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
     };
     let pin = pin::Pin {
         images: images(),
+        pins: Pins::new(images(), Arc::clone(&hands.lock)),
+        os_arch: os_arch.clone(),
+    };
+    let gate = gate::Gate {
+        images: images(),
         os_arch,
     };
     let kinds: [(&'static str, Box<dyn Kind>); 7] = [
@@ -68,7 +75,7 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
         ),
         ("lockgate:gateway:Route", Box::new(route::Route(node()))),
         ("lockgate:image:Build", Box::new(build)),
-        ("lockgate:image:Gate", Box::new(gate::Gate(images()))),
+        ("lockgate:image:Gate", Box::new(gate)),
         ("lockgate:image:Pin", Box::new(pin)),
         (
             "lockgate:service:Service",

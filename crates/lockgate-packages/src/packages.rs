@@ -13,6 +13,7 @@ use lockgate_model::{PropertyMap, Rng};
 use crate::command::{self, CommandSettings};
 use crate::images::Images;
 use crate::node::Node;
+use crate::pins::PinLock;
 use crate::{lockgate, random, schema};
 
 /// Everything the packages need from outside.
@@ -25,6 +26,8 @@ pub struct PackagesSettings {
     pub rng: Arc<dyn Rng>,
     /// Builders, store, gates and registries.
     pub images: Arc<dyn Images>,
+    /// The lock of the project's pins.
+    pub lock: Arc<dyn PinLock>,
     /// The node that services and routes go to.
     pub node: Arc<dyn Node>,
 }
@@ -78,6 +81,7 @@ impl Providers for Packages {
             "lockgate" => {
                 let hands = lockgate::Hands {
                     images: Arc::clone(&settings.images),
+                    lock: Arc::clone(&settings.lock),
                     node: Arc::clone(&settings.node),
                     rng: Arc::clone(&settings.rng),
                     project_dir: settings.project_dir.clone(),

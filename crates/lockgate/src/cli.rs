@@ -71,6 +71,8 @@ pub(crate) enum Command {
     /// Work with the config of a stack: set, get, ls, rm.
     #[command(subcommand)]
     Config(Config),
+    /// Compare `lockgate.lock` with the registries.
+    Pin(Pin),
     /// Work with the background node: start, status, stop, logs.
     #[command(subcommand)]
     Node(Node),
@@ -264,6 +266,15 @@ pub(crate) enum Config {
         /// The key.
         key: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Pin {
+    /// Only this one: its reference, its repository, or the last part of that.
+    pub(crate) name: Option<String>,
+    /// Lock what the registries say now.
+    #[arg(long)]
+    pub(crate) update: bool,
 }
 
 #[derive(Debug, Subcommand)]

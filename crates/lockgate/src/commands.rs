@@ -10,6 +10,7 @@ pub(crate) mod install;
 pub(crate) mod logs;
 pub(crate) mod new;
 pub(crate) mod node;
+pub(crate) mod pin;
 pub(crate) mod run;
 pub(crate) mod stack;
 pub(crate) mod version;

@@ -9,6 +9,7 @@ mod commands;
 mod display;
 mod failure;
 mod fault;
+mod lock;
 mod node;
 mod packages;
 mod printer;
@@ -64,6 +65,7 @@ fn run(app: &App, command: &Command) -> Result<(), CommandError> {
         Command::Install => commands::install::run(app),
         Command::Stack(command) => commands::stack::run(app, command),
         Command::Config(command) => commands::config::run(app, command),
+        Command::Pin(args) => in_runtime(commands::pin::run(app, args)),
         Command::Node(command) => in_runtime(commands::node::run(app, command)),
         Command::Serve(args) => node::serve::run(app, args),
         Command::Console(args) => in_runtime(commands::console::run(app, args)),

@@ -5,20 +5,21 @@ use std::sync::Arc;
 use lockgate_config::{Project, StackConfig};
 use lockgate_diag::codes;
 use lockgate_engine::Providers;
-use lockgate_image::{BaseResolver, Builder, Store, StoreOnly};
+use lockgate_image::{Builder, Registries, RegistryResolver, RegistrySettings, Store};
 use lockgate_model::PropertyMap;
-use lockgate_packages::images::LocalImages;
+use lockgate_packages::images::{Images, LocalImages};
 use lockgate_packages::{Packages, PackagesSettings};
 use lockgate_state::secrets::StackFileSecrets;
 use lockgate_state::{Backend, SecretsConfig};
 
 use crate::failure::{CommandError, failed, usage};
+use crate::lock::LockFile;
 use crate::node::adapter::LazyNode;
 use crate::node::paths::NodePaths;
 use crate::workspace::{App, config_values, secrets_error};
 
-/// The native packages of a project.
-pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Providers>, CommandError> {
+/// The image side of this machine.
+pub(crate) fn images(app: &App) -> Result<Arc<dyn Images>, CommandError> {
     let store = Store::open(&NodePaths::new(&app.environment.home).images()).map_err(|error| {
         failed(
             codes::image::STORE,
@@ -26,15 +27,28 @@ pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Provider
             &error,
         )
     })?;
-    let bases: Arc<dyn BaseResolver> = Arc::new(StoreOnly);
+    let settings = RegistrySettings {
+        docker_config: app.environment.docker_config.clone(),
+        helper_env: app.environment.helper.clone(),
+        ..RegistrySettings::default()
+    };
+    let registries = Registries::new(settings, Arc::clone(&app.clock), Arc::clone(&app.rng));
+    let resolver = Arc::new(RegistryResolver::new(registries));
     let cache = app.environment.home.join("cache");
-    let builder = Builder::new(store, cache, Arc::clone(&bases), Arc::clone(&app.clock));
-    let images = LocalImages::new(builder, bases, Arc::clone(&app.clock));
+    let bases = Arc::clone(&resolver);
+    let builder = Builder::new(store, cache, bases, Arc::clone(&app.clock));
+    let images = LocalImages::new(builder, resolver, Arc::clone(&app.clock));
+    Ok(Arc::new(images))
+}
+
+/// The native packages of a project.
+pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Providers>, CommandError> {
     Ok(Arc::new(Packages::new(PackagesSettings {
         project_dir: project.root.clone(),
         base_env: app.environment.child.iter().cloned().collect(),
         rng: Arc::clone(&app.rng),
-        images: Arc::new(images),
+        images: images(app)?,
+        lock: Arc::new(LockFile::new(project, Arc::clone(&app.clock))),
         node: Arc::new(LazyNode::new(app.environment.clone(), app.printer.clone())),
     })))
 }

@@ -35,6 +35,19 @@ const CHILD_VARS: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
+/// Variables that programs with credentials need to find their key ring.
+const HELPER_VARS: &[&str] = &[
+    "PATH",
+    "HOME",
+    "USER",
+    "LANG",
+    "GNUPGHOME",
+    "GPG_TTY",
+    "PASSWORD_STORE_DIR",
+    "XDG_RUNTIME_DIR",
+    "DBUS_SESSION_BUS_ADDRESS",
+];
+
 /// The environment as it was when the process began.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Environment {
@@ -44,6 +57,10 @@ pub(crate) struct Environment {
     pub(crate) desktop: bool,
     pub(crate) passphrase: Option<Secret<String>>,
     pub(crate) child: Vec<(String, String)>,
+    /// Docker's `config.json`, for credentials of registries.
+    pub(crate) docker_config: Option<PathBuf>,
+    /// The environment of programs that hold those credentials.
+    pub(crate) helper: Vec<(String, String)>,
     /// Names a fault point at which a test wants this process to die; see `testkit`.
     pub(crate) fault: Option<String>,
 }
@@ -73,13 +90,25 @@ impl Environment {
             no_color: var("NO_COLOR").is_some(),
             desktop: var("DISPLAY").or_else(|| var("WAYLAND_DISPLAY")).is_some(),
             passphrase,
-            child: CHILD_VARS
-                .iter()
-                .filter_map(|n| Some(((*n).to_owned(), var(n)?)))
-                .collect(),
+            child: pick(CHILD_VARS),
+            docker_config: docker_config(),
+            helper: pick(HELPER_VARS),
             fault: var("LOCKGATE_TEST_FAULT"),
         })
     }
+}
+
+/// Those of `names` that are set.
+fn pick(names: &[&str]) -> Vec<(String, String)> {
+    let set = |name: &&str| Some(((*name).to_owned(), var(name)?));
+    names.iter().filter_map(set).collect()
+}
+
+/// `DOCKER_CONFIG`, else `.docker` in the home folder, as Docker has it.
+fn docker_config() -> Option<PathBuf> {
+    let folder = var("DOCKER_CONFIG").map(PathBuf::from);
+    let folder = folder.or_else(|| Some(Path::new(&var("HOME")?).join(".docker")))?;
+    Some(folder.join("config.json"))
 }
 
 /// `LOCKGATE_HOME`, else the XDG data folder (XDG Base Directory Specification).

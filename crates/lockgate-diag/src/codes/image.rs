@@ -22,5 +22,6 @@ codes! {
     NOT_BY_DIGEST = "LG0323", "the image is not referenced by digest", "A tag can move between the gate and the start of the service.";
     IGNORE_EXPIRED = "LG0324", "an ignore has expired or is incomplete", "Each ignored finding needs a reason and an expiry date; after it the finding counts again.";
     GATE_UNEVALUATED = "LG0325", "a check could not be evaluated", "Silence is not safety: a gate whose check could not run is a failed gate.";
+    REGISTRY = "LG0330", "a registry did not do what it was asked", "The causes say what was asked and what the registry answered. Without credentials many registries answer as if the image did not exist: log in with `docker login`, whose credentials Lockgate reads.";
     STORE = "LG0390", "the image store cannot be used", "Images are kept under LOCKGATE_HOME, in `images`. The causes name the file and what went wrong.";
 }

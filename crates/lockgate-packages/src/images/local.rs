@@ -7,23 +7,24 @@ use async_trait::async_trait;
 use lockgate_diag::Diagnostic;
 use lockgate_image::gate::{GatePolicy, GateReport, Ignore, evaluate};
 use lockgate_image::{
-    BaseResolver, BuildError, BuildRequest, Builder, ImageRecord, OsArch, Progress,
+    BaseResolver as _, BuildError, BuildRequest, Builder, ImageRecord, OsArch, Progress,
+    RegistryResolver,
 };
 use lockgate_model::{Clock, Digest, ImageReference};
 
-use super::{Images, ImagesError};
+use super::{Images, ImagesError, Resolved};
 
-/// Builds with the assembler and resolves through a [`BaseResolver`].
+/// Builds with the assembler; resolves, fetches and pushes through registries.
 pub struct LocalImages {
     builder: Builder,
-    resolver: Arc<dyn BaseResolver>,
+    resolver: Arc<RegistryResolver>,
     clock: Arc<dyn Clock>,
 }
 
 impl LocalImages {
     /// Over a builder, whose store is used for everything else too. The clock tells which ignores
     /// of a gate have expired.
-    pub fn new(builder: Builder, resolver: Arc<dyn BaseResolver>, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(builder: Builder, resolver: Arc<RegistryResolver>, clock: Arc<dyn Clock>) -> Self {
         Self {
             builder,
             resolver,
@@ -97,9 +98,38 @@ impl Images for LocalImages {
         &self,
         image: &ImageReference,
         os_arch: &OsArch,
-    ) -> Result<Digest, ImagesError> {
+    ) -> Result<Resolved, ImagesError> {
         let store = self.builder.store();
-        let resolved = self.resolver.resolve(image, os_arch, store).await;
-        resolved.map_err(|error| failed(&error))
+        let manifest = self.resolver.resolve(image, os_arch, store).await;
+        let manifest = manifest.map_err(|error| failed(&error))?;
+        let index = match image.digest {
+            Some(digest) => digest,
+            None if image.is_local() => manifest,
+            None => {
+                let top = self.resolver.top_digest(image).await;
+                top.map_err(|error| failed(&error))?
+            }
+        };
+        Ok(Resolved { index, manifest })
+    }
+
+    async fn tags(&self, image: &ImageReference) -> Result<Vec<String>, ImagesError> {
+        let tags = self.resolver.registries().tags(image).await;
+        tags.map_err(|error| failed(&error))
+    }
+
+    async fn fetch(&self, image: &ImageReference, os_arch: &OsArch) -> Result<Digest, ImagesError> {
+        let store = self.builder.store();
+        let manifest = self.resolver.resolve(image, os_arch, store).await;
+        let manifest = manifest.map_err(|error| failed(&error))?;
+        let fetched = self.resolver.fetch_layers(image, &manifest, store).await;
+        fetched.map_err(|error| failed(&error))?;
+        Ok(manifest)
+    }
+
+    async fn push(&self, digest: &Digest, target: &ImageReference) -> Result<(), ImagesError> {
+        let store = self.builder.store();
+        let pushed = self.resolver.registries().push(store, digest, target).await;
+        pushed.map_err(|error| failed(&error))
     }
 }

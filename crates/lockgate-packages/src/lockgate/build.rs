@@ -23,6 +23,7 @@ use crate::check::failure;
 use crate::hash::hash_file;
 use crate::images::Images;
 use crate::package::Kind;
+use crate::path::index;
 
 /// Files of a context given as an archive.
 const FILES_MAX: usize = 10_000;
@@ -111,6 +112,7 @@ impl Build {
         }
     }
 
+    /// Outside previews the image is also pushed, if the program wants that.
     async fn outputs(
         &self,
         ctx: &CallContext,
@@ -118,8 +120,15 @@ impl Build {
         mut outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
         if let Some(image) = self.build(ctx, inputs).await? {
-            let name = repository(&ctx.urn, inputs);
-            let reference = format!("{LOCAL_REGISTRY}/{name}@{}", image.digest);
+            let home = home(&ctx.urn, inputs).map_err(ProviderError::failed)?;
+            if pushes(inputs) && !ctx.preview {
+                for target in targets(&home, inputs, image.digest) {
+                    progress(ctx, format!("push {target}"));
+                    let pushed = self.images.push(&image.digest, &target).await;
+                    pushed.map_err(images_failed)?;
+                }
+            }
+            let reference = home.with_digest(image.digest).to_string();
             outputs.insert("digest".into(), image.digest.to_string().into());
             outputs.insert("ref".into(), reference.into());
             outputs.insert("buildKey".into(), image.key.hex().into());
@@ -166,6 +175,66 @@ fn repository(urn: &Urn, inputs: &PropertyMap) -> String {
         "" => "image".to_owned(),
         name => name.to_owned(),
     }
+}
+
+/// Inputs that decide where the image goes, not what it is.
+const PLACE: [&str; 4] = ["name", "push", "registry", "tags"];
+
+fn pushes(inputs: &PropertyMap) -> bool {
+    bag::boolean(inputs, "push").unwrap_or(false)
+}
+
+/// Registry and repository of the image; an error is about `registry` or `name`.
+fn home(urn: &Urn, inputs: &PropertyMap) -> Result<ImageReference, String> {
+    let registry = match bag::text(inputs, "registry").filter(|_| pushes(inputs)) {
+        Some(registry) => registry.trim_end_matches('/'),
+        None => LOCAL_REGISTRY,
+    };
+    let text = format!("{registry}/{}", repository(urn, inputs));
+    let parsed = ImageReference::parse(&text).map_err(|error| error.to_string())?;
+    let host = registry.split('/').next().unwrap_or_default();
+    if parsed.registry != host {
+        return Err(format!(
+            "`{registry}` does not start with a host, expected for example `registry.example.org/team`"
+        ));
+    }
+    Ok(parsed)
+}
+
+/// One reference a tag; the bare digest without any.
+fn targets(home: &ImageReference, inputs: &PropertyMap, digest: Digest) -> Vec<ImageReference> {
+    let tags = bag::texts(inputs, "tags");
+    if tags.is_empty() {
+        return vec![home.with_digest(digest)];
+    }
+    let tagged = |tag| ImageReference {
+        tag: Some(tag),
+        ..home.clone()
+    };
+    tags.into_iter().map(tagged).collect()
+}
+
+/// What is wrong with the place the image is pushed to.
+fn check_place(urn: &Urn, inputs: &PropertyMap) -> Vec<CheckFailure> {
+    let known = |name: &str| inputs.get(name).is_some_and(|v| !v.contains_unknown());
+    let mut failures = Vec::new();
+    if pushes(inputs) {
+        match inputs.contains_key("registry") {
+            false => failures.push(failure("push", "needs a `registry` to push to")),
+            true if known("registry") => {
+                failures.extend(home(urn, inputs).err().map(|e| failure("registry", e)));
+            }
+            true => {}
+        }
+    }
+    for (i, tag) in bag::texts(inputs, "tags").iter().enumerate() {
+        let parsed = ImageReference::parse(&format!("{LOCAL_REGISTRY}/x:{tag}"));
+        if parsed.is_err() {
+            let reason = format!("`{tag}` is no tag, expected for example `1.4.0`");
+            failures.push(failure(index("tags", i), reason));
+        }
+    }
+    failures
 }
 
 fn hash(path: &Path) -> Result<String, ProviderError> {
@@ -275,7 +344,7 @@ fn recorded_digest(outputs: &PropertyMap) -> Option<Digest> {
 
 #[async_trait]
 impl Kind for Build {
-    fn check(&self, _ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
+    fn check(&self, ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
         let mut failures = Vec::new();
         if inputs.contains_key("dockerfile") && inputs.contains_key("dockerfileInline") {
             let reason = "expected one of `dockerfile` and `dockerfileInline`, found both";
@@ -302,6 +371,9 @@ impl Kind for Build {
             let reason = "holds a secret, but its text ends up in the image";
             failures.push(failure("dockerfileInline", reason));
         }
+        if failures.is_empty() {
+            failures = check_place(&ctx.urn, inputs);
+        }
         failures
     }
 
@@ -327,8 +399,11 @@ impl Kind for Build {
         };
         let detailed = found.detailed.get_or_insert_default();
         if recorded_digest(&req.old_outputs) == Some(image.digest) {
-            // Whatever differs, the image does not.
-            detailed.clear();
+            // Whatever else differs, the image does not; where it goes may.
+            detailed.retain(|path, _| {
+                let name = path.split(['.', '[']).next().unwrap_or_default();
+                PLACE.contains(&name)
+            });
         } else if detailed.is_empty() {
             let difference = PropertyDiff {
                 kind: DiffKind::Update,

@@ -7,8 +7,9 @@ use lockgate_engine::provider::{
     CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffRequest,
     DiffResponse, ProviderError, UpdateRequest,
 };
+use lockgate_image::OsArch;
 use lockgate_image::gate::{Check, GatePolicy, GateReport, Ignore, Verdict};
-use lockgate_model::{Digest, ImageReference, PropertyMap, Timestamp, Value};
+use lockgate_model::{ImageReference, PropertyMap, Timestamp, Value};
 
 use super::images_failed;
 use super::reader::Reader;
@@ -22,7 +23,10 @@ use crate::path::index;
 const FINDINGS_SHOWN: usize = 20;
 
 /// The resource type.
-pub(super) struct Gate(pub(super) Arc<dyn Images>);
+pub(super) struct Gate {
+    pub(super) images: Arc<dyn Images>,
+    pub(super) os_arch: OsArch,
+}
 
 impl Gate {
     /// Checks the image and adds what follows; an image that is not known changes nothing.
@@ -35,7 +39,7 @@ impl Gate {
             return Ok(outputs);
         }
         let image = bag::text(inputs, "image").unwrap_or_default().to_owned();
-        let digest = digest_of(&image).map_err(ProviderError::failed)?;
+        let reference = pinned(&image).map_err(ProviderError::failed)?;
         let (ignores, failures) = read_ignores(inputs);
         if let Some(first) = failures.first() {
             let text = format!("`{}` {}", first.property, first.reason);
@@ -47,7 +51,15 @@ impl Gate {
             non_root: bag::boolean(inputs, "nonRoot").unwrap_or(false),
             by_digest: true,
         };
-        let report = self.0.check_gate(&digest, &policy, &ignores).await;
+        // What is not here yet is brought here: a gate reads every layer.
+        let digest = match reference.digest.filter(|_| reference.is_local()) {
+            Some(digest) => digest,
+            None => {
+                let fetched = self.images.fetch(&reference, &self.os_arch).await;
+                fetched.map_err(images_failed)?
+            }
+        };
+        let report = self.images.check_gate(&digest, &policy, &ignores).await;
         let report = report.map_err(images_failed)?;
         if !report.passed {
             return Err(refusal(&image, &report));
@@ -91,13 +103,15 @@ fn read_day(r: &mut Reader<'_>, day: &str) -> Option<Timestamp> {
     start.map(|start| Timestamp::from_secs(start.timestamp().as_second()))
 }
 
-fn digest_of(image: &str) -> Result<Digest, String> {
+/// A reference that has a digest.
+fn pinned(image: &str) -> Result<ImageReference, String> {
     let reference = ImageReference::parse(image).map_err(|error| error.to_string())?;
-    reference.digest.ok_or_else(|| {
-        format!(
+    if reference.digest.is_none() {
+        return Err(format!(
             "`{reference}` has no digest, expected for example the `ref` of a `lockgate:image:Pin`"
-        )
-    })
+        ));
+    }
+    Ok(reference)
 }
 
 fn refusal(image: &str, report: &GateReport) -> ProviderError {
@@ -142,7 +156,7 @@ fn report_value(report: &GateReport) -> Value {
 impl Kind for Gate {
     fn check(&self, _ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
         let mut failures = Vec::new();
-        if let Some(Err(reason)) = bag::text(inputs, "image").map(digest_of) {
+        if let Some(Err(reason)) = bag::text(inputs, "image").map(pinned) {
             failures.push(failure("image", reason));
         }
         if let Some(most) = bag::integer(inputs, "maxSizeBytes").filter(|n| *n < 1) {

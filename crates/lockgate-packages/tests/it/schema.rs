@@ -12,7 +12,12 @@ use crate::support::{FakeImages, FakeNode, settings};
 fn packages() -> Packages {
     let images: Arc<dyn Images> = Arc::new(FakeImages::default());
     let node = Arc::new(FakeNode::default());
-    Packages::new(settings(std::path::Path::new("/"), &node, &images))
+    Packages::new(settings(
+        std::path::Path::new("/"),
+        &node,
+        &images,
+        &Arc::default(),
+    ))
 }
 
 #[test]

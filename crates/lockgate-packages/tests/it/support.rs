@@ -20,13 +20,15 @@ use lockgate_image::{
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServicePhase, ServiceSpec, ServiceStatus};
 use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Timestamp, Urn, Value};
-use lockgate_packages::images::{Images, ImagesError};
+use lockgate_packages::images::{Images, ImagesError, Resolved};
 use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus};
+use lockgate_packages::pins::{Locked, PinLock, PinSpec};
 use lockgate_packages::{Node, NodeError, Packages, PackagesSettings};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 /// A source that repeats itself.
+#[derive(Default)]
 pub(crate) struct TestRng(AtomicU64);
 
 impl Rng for TestRng {
@@ -186,6 +188,10 @@ pub(crate) struct FakeImages {
     pub(crate) known: Mutex<BTreeMap<String, ImageRecord>>,
     /// What the next gate finds.
     pub(crate) findings: Mutex<Vec<Finding>>,
+    /// Digests by reference with tag.
+    pub(crate) registry: Mutex<BTreeMap<String, Digest>>,
+    /// Calls that would reach a registry.
+    pub(crate) asked: Mutex<Vec<String>>,
 }
 
 fn build_key(request: &BuildRequest) -> BuildKey {
@@ -275,14 +281,53 @@ impl Images for FakeImages {
             checks: vec![check],
         })
     }
-    async fn resolve(&self, image: &ImageReference, _: &OsArch) -> Result<Digest, ImagesError> {
-        if image.is_local() {
-            return Ok(Digest::of(b"local"));
-        }
-        Err(ImagesError {
-            message: format!("`{image}` cannot be resolved"),
-            hints: vec!["give the reference a digest".into()],
+    async fn resolve(&self, image: &ImageReference, _: &OsArch) -> Result<Resolved, ImagesError> {
+        let digest = match image.digest {
+            Some(digest) => digest,
+            None if image.is_local() => Digest::of(b"local"),
+            None => *self
+                .registry
+                .lock()
+                .get(&image.to_string())
+                .ok_or_else(|| ImagesError {
+                    message: format!("`{image}` cannot be resolved"),
+                    hints: vec!["give the reference a digest".into()],
+                })?,
+        };
+        self.asked.lock().push(format!("resolve {image}"));
+        Ok(Resolved {
+            index: digest,
+            manifest: digest,
         })
+    }
+    async fn tags(&self, image: &ImageReference) -> Result<Vec<String>, ImagesError> {
+        self.asked.lock().push(format!("tags {image}"));
+        let prefix = format!("{image}:");
+        let known = self.registry.lock();
+        let tags = known.keys().filter_map(|name| name.strip_prefix(&prefix));
+        Ok(tags.map(str::to_owned).collect())
+    }
+    async fn fetch(&self, image: &ImageReference, _: &OsArch) -> Result<Digest, ImagesError> {
+        self.asked.lock().push(format!("fetch {image}"));
+        Ok(image.digest.unwrap())
+    }
+    async fn push(&self, digest: &Digest, target: &ImageReference) -> Result<(), ImagesError> {
+        self.asked.lock().push(format!("push {digest} {target}"));
+        Ok(())
+    }
+}
+
+/// A lock in memory.
+#[derive(Default)]
+pub(crate) struct FakeLock(pub(crate) Mutex<BTreeMap<String, Locked>>);
+
+impl PinLock for FakeLock {
+    fn find(&self, spec: &PinSpec) -> Result<Option<Locked>, String> {
+        Ok(self.0.lock().get(&spec.key()).cloned())
+    }
+    fn record(&self, spec: &PinSpec, locked: &Locked) -> Result<(), String> {
+        self.0.lock().insert(spec.key(), locked.clone());
+        Ok(())
     }
 }
 
@@ -290,6 +335,7 @@ impl Images for FakeImages {
 pub(crate) struct World {
     pub(crate) node: Arc<FakeNode>,
     pub(crate) images: Arc<FakeImages>,
+    pub(crate) lock: Arc<FakeLock>,
     pub(crate) events: Arc<Events>,
     pub(crate) cancel: CancellationToken,
     pub(crate) project: tempfile::TempDir,
@@ -322,11 +368,13 @@ impl World {
     ) -> Self {
         let node = Arc::new(FakeNode::default());
         let project = tempfile::tempdir().unwrap();
-        let packages = Packages::new(settings(project.path(), &node, &used));
+        let lock = Arc::<FakeLock>::default();
+        let packages = Packages::new(settings(project.path(), &node, &used, &lock));
         Self {
             provider: packages.configure(package, None, &config).await.unwrap(),
             node,
             images,
+            lock,
             events: Arc::default(),
             cancel: CancellationToken::new(),
             project,
@@ -485,12 +533,14 @@ pub(crate) fn settings(
     project: &Path,
     node: &Arc<FakeNode>,
     images: &Arc<dyn Images>,
+    lock: &Arc<FakeLock>,
 ) -> PackagesSettings {
     PackagesSettings {
         project_dir: project.to_owned(),
         base_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
         rng: Arc::new(TestRng(AtomicU64::new(0))),
         images: Arc::clone(images),
+        lock: Arc::clone(lock) as Arc<dyn PinLock>,
         node: Arc::clone(node) as Arc<dyn Node>,
     }
 }

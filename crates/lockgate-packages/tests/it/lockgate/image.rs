@@ -290,5 +290,134 @@ async fn a_pin_keeps_a_digest_and_resolves_a_tag() {
             .create(PIN, bag(r#"{"image": "acme/web"}"#), false)
             .await,
     );
-    assert_eq!(failed, "`docker.io/acme/web` cannot be resolved");
+    assert_eq!(failed, "`docker.io/acme/web:latest` cannot be resolved");
+}
+
+/// A registry with these tags of `docker.io/acme/web`, each with a digest of its own.
+fn offer(world: &World, tags: &[&str]) {
+    let mut registry = world.images.registry.lock();
+    registry.clear();
+    for tag in tags {
+        let name = format!("docker.io/acme/web:{tag}");
+        registry.insert(name, Digest::of(tag.as_bytes()));
+    }
+}
+
+fn digest_of(tag: &str) -> Value {
+    Value::from(Digest::of(tag.as_bytes()).to_string())
+}
+
+#[tokio::test]
+async fn a_pin_is_recorded_when_it_is_created_and_then_stays() {
+    let world = World::new("lockgate").await;
+    offer(&world, &["1.0.0", "1.2.0", "2.0.0"]);
+    let inputs = bag(r#"{"image": "acme/web", "rule": "semver", "range": "^1"}"#);
+    let preview = world.create(PIN, inputs.clone(), true).await.unwrap();
+    assert_eq!(preview.outputs["tag"], Value::from("1.2.0"));
+    assert_eq!(preview.outputs["digest"], digest_of("1.2.0"));
+    assert!(world.lock.0.lock().is_empty(), "a preview wrote the lock");
+    // A newer version appears between preview and create.
+    offer(&world, &["1.2.0", "1.3.0"]);
+    let created = world.create(PIN, inputs.clone(), false).await.unwrap();
+    assert_eq!(created.outputs, preview.outputs);
+    let asked = world.images.asked.lock().clone();
+    let listed = asked.iter().filter(|call| call.starts_with("tags")).count();
+    assert_eq!(listed, 1, "{asked:?}");
+    assert!(
+        asked
+            .last()
+            .unwrap()
+            .starts_with("fetch docker.io/acme/web@")
+    );
+    let keys: Vec<String> = world.lock.0.lock().keys().cloned().collect();
+    assert_eq!(keys, ["docker.io/acme/web semver ^1"]);
+
+    // The next run asks nobody.
+    let next = World::new("lockgate").await;
+    *next.lock.0.lock() = world.lock.0.lock().clone();
+    let same = next.diff_with(PIN, inputs.clone(), created.outputs.clone(), inputs.clone());
+    assert_eq!(same.await.changes, DiffChanges::None);
+    let again = next.create(PIN, inputs.clone(), true).await.unwrap();
+    assert_eq!(again.outputs, created.outputs);
+    assert!(next.images.asked.lock().is_empty());
+
+    // What `lockgate pin --update` wrote is a change.
+    let platforms = |tag: &str| [("linux/amd64".to_owned(), Digest::of(tag.as_bytes()))].into();
+    for pin in next.lock.0.lock().values_mut() {
+        pin.platforms = platforms("1.3.0");
+    }
+    let updated = next.diff_with(PIN, inputs.clone(), created.outputs.clone(), inputs.clone());
+    let updated = updated.await;
+    assert_eq!(updated.changes, DiffChanges::Some);
+    assert!(updated.detailed.unwrap().contains_key("image"));
+}
+
+#[tokio::test]
+async fn wrong_pins_name_the_property_and_no_fitting_tag_is_told() {
+    let world = World::new("lockgate").await;
+    for (rest, expected) in [
+        (
+            r#""image": "acme/web:1", "rule": "semver""#,
+            "image: names a tag or a digest, but the rule chooses the tag",
+        ),
+        (
+            r#""image": "acme/web", "range": "^1""#,
+            "range: has no meaning for rule `digest`",
+        ),
+        (
+            r#""image": "acme/web", "rule": "numeric", "extract": "$1""#,
+            "extract: needs a `filter` with groups",
+        ),
+    ] {
+        let inputs = bag(&format!("{{{rest}}}"));
+        assert_eq!(world.refused(PIN, inputs).await, [expected], "{rest}");
+    }
+    offer(&world, &["1.0.0"]);
+    let inputs = bag(r#"{"image": "acme/web", "rule": "semver", "range": "^3"}"#);
+    let failed = message(world.create(PIN, inputs, true).await);
+    let expected = "no tag of `docker.io/acme/web` fits: none of 1 tags is a version in `^3`";
+    assert_eq!(failed, expected);
+}
+
+#[tokio::test]
+async fn an_image_is_pushed_when_it_is_created_and_never_in_a_preview() {
+    let world = World::new("lockgate").await;
+    let mut inputs = handed_over(&world, "v1", "v1");
+    inputs.extend(bag(
+        r#"{"push": true, "registry": "localhost:5000/team", "tags": ["1.0", "latest"]}"#,
+    ));
+    let preview = world.create(BUILD, inputs.clone(), true).await.unwrap();
+    let digest = preview.outputs["digest"].as_str().unwrap().to_owned();
+    let expected = Value::from(format!("localhost:5000/team/web@{digest}"));
+    assert_eq!(preview.outputs["ref"], expected);
+    assert!(world.images.asked.lock().is_empty());
+    let created = world.create(BUILD, inputs.clone(), false).await.unwrap();
+    assert_eq!(created.outputs, preview.outputs);
+    let pushed = world.images.asked.lock().clone();
+    let wanted = |tag: &str| format!("push {digest} localhost:5000/team/web:{tag}");
+    assert_eq!(pushed, [wanted("1.0"), wanted("latest")]);
+    // The same image under another tag is a change.
+    let mut other = inputs.clone();
+    other.extend(bag(r#"{"tags": ["1.1", "latest"]}"#));
+    let changed = world.diff_with(BUILD, inputs, created.outputs, other).await;
+    assert_eq!(changed.changes, DiffChanges::Some);
+}
+
+#[tokio::test]
+async fn a_push_to_nowhere_is_refused() {
+    let world = World::new("lockgate").await;
+    for (rest, expected) in [
+        (r#""push": true"#, "push: needs a `registry` to push to"),
+        (
+            r#""push": true, "registry": "team""#,
+            "registry: `team` does not start with a host, expected for example `registry.example.org/team`",
+        ),
+        (
+            r#""tags": ["a b"]"#,
+            "tags[0]: `a b` is no tag, expected for example `1.4.0`",
+        ),
+    ] {
+        let inputs = bag(&format!(r#"{{"context": ".", {rest}}}"#));
+        assert_eq!(world.refused(BUILD, inputs).await, [expected], "{rest}");
+    }
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockgate_image::{Builder, Store, StoreOnly};
+use lockgate_image::{Builder, Registries, RegistryResolver, RegistrySettings, Store, StoreOnly};
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
 use lockgate_model::{Clock, Digest, PropertyMap, Timestamp, Value};
 use lockgate_packages::images::LocalImages;
 
-use crate::support::{FakeImages, World, bag, message};
+use crate::support::{FakeImages, TestRng, World, bag, message};
 
 const BUILD: &str = "lockgate:image:Build";
 const GATE: &str = "lockgate:image:Gate";
@@ -30,7 +30,10 @@ async fn world(home: &tempfile::TempDir) -> World {
     let store = Store::open(&home.path().join("images")).unwrap();
     let cache = home.path().join("cache");
     let builder = Builder::new(store, cache, Arc::new(StoreOnly), Arc::new(Still));
-    let images = LocalImages::new(builder, Arc::new(StoreOnly), Arc::new(Still));
+    let rng = Arc::new(TestRng::default());
+    let registries = Registries::new(RegistrySettings::default(), Arc::new(Still), rng);
+    let resolver = Arc::new(RegistryResolver::new(registries));
+    let images = LocalImages::new(builder, resolver, Arc::new(Still));
     World::with_images(
         "lockgate",
         PropertyMap::new(),
