@@ -3,7 +3,7 @@
 'use strict';
 (() => {
   const RENEW_MS = 5000;
-  const CHART_HEIGHT = 150;
+  const CHART_HEIGHT = 184;
   // Latency has bounds of powers of about three, so only a logarithmic axis shows them all.
   const LATENCY_SPLITS = [1, 10, 100, 1000, 10000];
   const live = () => document.getElementById('live');
@@ -28,14 +28,14 @@
     };
     const hour = (chart, splits) =>
       splits.map((at) => new Date(at * 1000).toISOString().slice(11, 16));
-    return [{ ...common, values: hour, space: 60 }, { ...common, size: 44, ...values }];
+    return [{ ...common, values: hour, space: 60, size: 30 }, { ...common, size: 44, ...values }];
   }
 
   function line(label, name, more) {
     return { label, stroke: colour(name), width: 1.5, points: { show: false }, ...more };
   }
 
-  const shown = (unit) => (chart, value) => (value === null || value === undefined ? '–' : unit(value));
+  const shown = (unit) => (chart, value) => (value === null || value === undefined ? '' : unit(value));
   const CHARTS = {
     rate: {
       id: 'rate-chart',
@@ -74,6 +74,12 @@
     },
   };
   const drawn = {};
+  const size = (plot) => ({ width: Math.max(plot.clientWidth, 120), height: CHART_HEIGHT });
+  const resizes = new ResizeObserver(() => {
+    for (const [name, chart] of Object.entries(drawn)) {
+      chart.setSize(size(document.querySelector(`#${CHARTS[name].id} .plot`)));
+    }
+  });
 
   function draw() {
     const data = minutes();
@@ -91,10 +97,11 @@
       const { series, ...rest } = options();
       const clock = { value: shown((at) => new Date(at * 1000).toISOString().slice(11, 16)), label: 'UTC' };
       drawn[name] = new uPlot(
-        { width: plot.clientWidth, height: CHART_HEIGHT, cursor: { y: false }, series: [clock, ...series], ...rest },
+        { ...size(plot), cursor: { y: false }, series: [clock, ...series], ...rest },
         data[name],
         plot,
       );
+      resizes.observe(plot);
     }
   }
 
@@ -136,11 +143,6 @@
     }
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', redraw);
-  let resized;
-  addEventListener('resize', () => {
-    clearTimeout(resized);
-    resized = setTimeout(redraw, 100);
-  });
   tell(false);
   draw();
 })();

@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 
-use access::{Access, LINK_LIFE, SESSION_LIFE, Token};
+use access::{Access, LINK_LIFE, SESSION_LIFE, Ticket};
 use page::Paging;
 
 use crate::failure::Failure;
@@ -107,10 +107,10 @@ pub(crate) struct OneTimeLink {
 
 /// Makes a link, and has the loopback port opened if it is not.
 pub(crate) async fn make_link(shared: &Shared) -> Result<OneTimeLink, Failure> {
-    let token = Token::new(shared.rng.as_ref());
+    let ticket = Ticket::new(shared.rng.as_ref());
     let now = shared.node.clock.monotonic();
     // First the link: a port without one would close.
-    shared.console.access.lock().add_link(&token, now);
+    shared.console.access.lock().add_link(&ticket, now);
     let address = open_port(shared).await.map_err(|error| {
         let message = "the node cannot open a port for the console";
         let code = codes::store::CONSOLE_FAILED;
@@ -119,7 +119,7 @@ pub(crate) async fn make_link(shared: &Shared) -> Result<OneTimeLink, Failure> {
         failure
     })?;
     Ok(OneTimeLink {
-        url: Secret::new(format!("http://{address}{PAGE}/link/{}", token.text())),
+        url: Secret::new(format!("http://{address}{PAGE}/link/{}", ticket.text())),
         life: LINK_LIFE,
     })
 }
@@ -137,7 +137,7 @@ pub(crate) fn router(shared: &Arc<Shared>) -> Router<Arc<Shared>> {
     Router::new()
         .route("/", get(|| async { Redirect::to(PAGE) }))
         .route(PAGE, get(show))
-        .route("/console/link/{token}", get(open_link))
+        .route("/console/link/{ticket}", get(open_link))
         .route("/console/login", post(login))
         .route("/console/logout", post(logout))
         .route("/console/assets/{name}", get(assets::asset))
@@ -185,10 +185,10 @@ async fn show(
 async fn open_link(
     State(shared): State<Arc<Shared>>,
     Extension(peer): Extension<Peer>,
-    Path(token): Path<String>,
+    Path(ticket): Path<String>,
 ) -> Result<Response, Failure> {
     let now = shared.node.clock.monotonic();
-    if !shared.console.access.lock().take_link(&token, now) {
+    if !shared.console.access.lock().take_link(&ticket, now) {
         return page::locked(DEAD_LINK, peer.takes_key());
     }
     Ok(begin_session(&shared))
@@ -227,11 +227,11 @@ async fn logout(
 }
 
 fn begin_session(shared: &Shared) -> Response {
-    let token = Token::new(shared.rng.as_ref());
+    let ticket = Ticket::new(shared.rng.as_ref());
     let now = shared.node.clock.monotonic();
-    shared.console.access.lock().add_session(&token, now);
+    shared.console.access.lock().add_session(&ticket, now);
     tracing::info!("a console session begins");
-    let cookie = shared.console.cookie(token.text(), SESSION_LIFE);
+    let cookie = shared.console.cookie(ticket.text(), SESSION_LIFE);
     (cookie, Redirect::to(PAGE)).into_response()
 }
 

@@ -19,9 +19,9 @@ const LINKS_MAX: usize = 16;
 const SESSIONS_MAX: usize = 64;
 
 /// What opens a link or a session. The text leaves the node once and is not kept.
-pub(super) struct Token(String);
+pub(super) struct Ticket(String);
 
-impl Token {
+impl Ticket {
     pub(super) fn new(rng: &dyn Rng) -> Self {
         let mut bytes = [0; 32];
         rng.fill(&mut bytes);
@@ -58,12 +58,12 @@ pub(super) struct Access {
 }
 
 impl Access {
-    /// Makes `token` a link.
-    pub(super) fn add_link(&mut self, token: &Token, now: Duration) {
+    /// Makes `ticket` a link.
+    pub(super) fn add_link(&mut self, ticket: &Ticket, now: Duration) {
         self.forget_old(now);
         make_room(&mut self.links, LINKS_MAX);
         self.links.push_back(Link {
-            hash: hash(token.text()),
+            hash: hash(ticket.text()),
             until: now + LINK_LIFE,
         });
     }
@@ -77,12 +77,12 @@ impl Access {
         self.links.len() < held
     }
 
-    /// Makes `token` a session.
-    pub(super) fn add_session(&mut self, token: &Token, now: Duration) {
+    /// Makes `ticket` a session.
+    pub(super) fn add_session(&mut self, ticket: &Ticket, now: Duration) {
         self.forget_old(now);
         make_room(&mut self.sessions, SESSIONS_MAX);
         self.sessions.push_back(Session {
-            hash: hash(token.text()),
+            hash: hash(ticket.text()),
             until: now + SESSION_LIFE,
             idle_until: now + SESSION_IDLE,
         });

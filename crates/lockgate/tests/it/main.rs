@@ -4,6 +4,7 @@
     reason = "tests of a program look at real files and real time"
 )]
 
+mod console;
 mod crash;
 mod faults;
 mod hello;

@@ -22,7 +22,7 @@ const SECOND: Duration = Duration::from_secs(1);
 fn a_link_opens_once_and_within_its_life() {
     let rng = Counter::default();
     let mut access = Access::default();
-    let (used, late) = (Token::new(&rng), Token::new(&rng));
+    let (used, late) = (Ticket::new(&rng), Ticket::new(&rng));
     access.add_link(&used, Duration::ZERO);
     access.add_link(&late, Duration::ZERO);
     assert!(!access.take_link("guess", SECOND));
@@ -39,22 +39,22 @@ fn a_link_opens_once_and_within_its_life() {
 fn the_oldest_link_makes_room() {
     let rng = Counter::default();
     let mut access = Access::default();
-    let tokens: Vec<Token> = (0..=LINKS_MAX).map(|_| Token::new(&rng)).collect();
-    for token in &tokens {
-        access.add_link(token, Duration::ZERO);
+    let tickets: Vec<Ticket> = (0..=LINKS_MAX).map(|_| Ticket::new(&rng)).collect();
+    for ticket in &tickets {
+        access.add_link(ticket, Duration::ZERO);
     }
-    assert!(!access.take_link(tokens[0].text(), SECOND));
-    assert!(access.take_link(tokens[1].text(), SECOND));
-    assert!(access.take_link(tokens[LINKS_MAX].text(), SECOND));
+    assert!(!access.take_link(tickets[0].text(), SECOND));
+    assert!(access.take_link(tickets[1].text(), SECOND));
+    assert!(access.take_link(tickets[LINKS_MAX].text(), SECOND));
 }
 
 #[test]
 fn a_session_ends_by_idleness_by_age_and_by_hand() {
     let rng = Counter::default();
     let mut access = Access::default();
-    let (idle, busy, closed) = (Token::new(&rng), Token::new(&rng), Token::new(&rng));
-    for token in [&idle, &busy, &closed] {
-        access.add_session(token, Duration::ZERO);
+    let (idle, busy, closed) = (Ticket::new(&rng), Ticket::new(&rng), Ticket::new(&rng));
+    for ticket in [&idle, &busy, &closed] {
+        access.add_session(ticket, Duration::ZERO);
     }
     access.end_session(closed.text());
     assert!(!access.use_session(closed.text(), SECOND));
