@@ -122,6 +122,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         limits: Limits::default(),
         clock: Arc::new(SystemClock(Instant::now())),
         rng: Arc::new(FixedRng),
+        ledger: None,
     };
     let (_spec, spec_rx) = tokio::sync::watch::channel(Arc::new(spec(upstream.parse()?)));
     // Nobody reads the records here: the bench compares with a proxy that makes none.

@@ -1,5 +1,6 @@
 //! A client connection: reads heads, answers them one at a time, in order.
 
+mod ai;
 pub(crate) mod exchange;
 pub(crate) mod forward;
 pub(crate) mod plan;
@@ -218,6 +219,7 @@ impl<L: Link> Conn<L> {
             date: &self.core.date(trace.at),
             head_only: facts.head_only,
             close: !keep,
+            form: facts.form,
         };
         self.out.clear();
         respond(&failure, to, &mut self.out);

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use lockgate_model::ai::Ledger;
 use lockgate_model::{Clock, Rng, Timestamp};
 use parking_lot::Mutex;
 
@@ -25,6 +26,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) dial: Arc<dyn Dial>,
     pub(crate) hasher: KeyHasher,
+    pub(crate) ledger: Option<Arc<dyn Ledger>>,
     pub(crate) anonymous: AnonymousCells,
     pub(crate) draining: AtomicBool,
     /// The table that new requests take; locked only to swap it and to fetch a new one.
@@ -39,6 +41,7 @@ impl Shared {
         clock: Arc<dyn Clock>,
         dial: Arc<dyn Dial>,
         hasher: KeyHasher,
+        ledger: Option<Arc<dyn Ledger>>,
         table: Arc<Table>,
     ) -> Self {
         Self {
@@ -46,6 +49,7 @@ impl Shared {
             clock,
             dial,
             hasher,
+            ledger,
             anonymous: AnonymousCells::new(),
             draining: AtomicBool::new(false),
             current: Mutex::new(table),

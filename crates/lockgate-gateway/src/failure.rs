@@ -87,6 +87,11 @@ kinds! {
     BadResponse "bad_response" Upstream 502 No "the upstream's answer is not well-formed HTTP";
     UpstreamHeadTooLarge "head_too_large_up" Upstream 502 No "the head of the upstream's answer is too large";
     Truncated "truncated" Upstream 502 No "the upstream's answer ended early";
+    BadAiRequest "bad_ai_request" Client 400 No "the request cannot be understood";
+    UnknownModel "model_not_found" Gateway 404 No "the model does not exist or may not be used here";
+    NoLedger "no_ledger" Gateway 503 No "the call could not be recorded, so it was not made";
+    VendorKeyRefused "vendor_key_refused" Upstream 503 No "the vendor does not accept the gateway's credentials";
+    BadAnswer "bad_answer" Upstream 502 No "the vendor's answer cannot be understood";
     IdleTimeout "idle_timeout" Upstream 504 No "the upstream stopped sending";
 }
 
@@ -99,6 +104,8 @@ pub(crate) enum Extra {
     Allow(String),
     /// Wait and window of a 429, in seconds.
     Limit { wait: u64, burst: u64, window: u64 },
+    /// What is wrong, in words for the client of an AI route.
+    Told(String),
 }
 
 /// One failure of one request.
@@ -139,20 +146,46 @@ pub(crate) struct Answering<'a> {
     pub(crate) head_only: bool,
     /// The connection closes after this answer.
     pub(crate) close: bool,
+    /// Who asked, which decides the body's form.
+    pub(crate) form: Form,
+}
+
+/// The form of an error's body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Form {
+    /// RFC 9457.
+    #[default]
+    Problem,
+    /// What clients of the OpenAI API read.
+    OpenAi,
+}
+
+impl Form {
+    const fn content_type(self) -> &'static [u8] {
+        match self {
+            Self::Problem => b"application/problem+json",
+            Self::OpenAi => b"application/json",
+        }
+    }
 }
 
 /// Appends the whole answer to `out`. No other code writes error answers.
 pub(crate) fn respond(failure: &Failure, to: Answering<'_>, out: &mut Vec<u8>) {
     let status = failure.kind.status();
     let mut body = Vec::with_capacity(256);
-    problem(failure.kind, to.request_id, &mut body);
+    match to.form {
+        Form::Problem => problem(failure.kind, to.request_id, &mut body),
+        Form::OpenAi => openai_error(failure, &mut body),
+    }
     out.extend_from_slice(b"HTTP/1.1 ");
     put_number(out, u64::from(status));
     out.extend_from_slice(b" ");
     out.extend_from_slice(phrase(status));
     out.extend_from_slice(b"\r\ndate: ");
     out.extend_from_slice(to.date);
-    out.extend_from_slice(b"\r\ncontent-type: application/problem+json\r\nx-request-id: ");
+    out.extend_from_slice(b"\r\ncontent-type: ");
+    out.extend_from_slice(to.form.content_type());
+    out.extend_from_slice(b"\r\nx-request-id: ");
     out.extend_from_slice(to.request_id.as_bytes());
     out.extend_from_slice(b"\r\ncontent-length: ");
     put_number(out, body.len() as u64);
@@ -181,8 +214,14 @@ pub(crate) fn respond(failure: &Failure, to: Answering<'_>, out: &mut Vec<u8>) {
             out.extend_from_slice(methods.as_bytes());
             out.extend_from_slice(b"\r\n");
         }
-        Extra::None if status == 503 => out.extend_from_slice(b"retry-after: 1\r\n"),
-        Extra::None => {}
+        // A repeat cannot help, and the SDKs would make two.
+        Extra::None if failure.kind == Kind::VendorKeyRefused => {
+            out.extend_from_slice(b"x-should-retry: false\r\n");
+        }
+        Extra::None | Extra::Told(_) if status == 503 => {
+            out.extend_from_slice(b"retry-after: 1\r\n")
+        }
+        Extra::None | Extra::Told(_) => {}
     }
     if to.close {
         out.extend_from_slice(b"connection: close\r\n");
@@ -204,6 +243,43 @@ fn problem(kind: Kind, request_id: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b",\"request_id\":");
     put_quoted(out, request_id);
     out.extend_from_slice(b"}");
+}
+
+/// Appends the error object of the OpenAI API.
+fn openai_error(failure: &Failure, out: &mut Vec<u8>) {
+    let kind = failure.kind;
+    out.extend_from_slice(b"{\"error\":{\"message\":");
+    match &failure.extra {
+        Extra::Told(text) => put_quoted(out, text),
+        _ => put_quoted(out, kind.title()),
+    }
+    out.extend_from_slice(b",\"type\":");
+    put_quoted(
+        out,
+        match kind.status() {
+            429 => "rate_limit_error",
+            403 => "permission_error",
+            400..=499 => "invalid_request_error",
+            _ => "server_error",
+        },
+    );
+    out.extend_from_slice(b",\"param\":null,\"code\":");
+    put_quoted(
+        out,
+        match kind {
+            Kind::Unauthenticated => "invalid_api_key",
+            Kind::Limited => "rate_limit_exceeded",
+            kind => kind.reason(),
+        },
+    );
+    out.extend_from_slice(b"}}");
+}
+
+/// Appends the event that ends a broken stream of chat chunks. No `[DONE]` follows it.
+pub(crate) fn openai_error_event(failure: &Failure, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"data: ");
+    openai_error(failure, out);
+    out.extend_from_slice(b"\n\n");
 }
 
 /// Appends the one event that ends a broken event stream. The blank lines close whatever event

@@ -116,6 +116,7 @@ impl Gateway {
             Arc::clone(&settings.clock),
             dial,
             KeyHasher::new(settings.key_hash_key.expose()),
+            settings.ledger.clone(),
             Arc::new(table),
         ));
         let global = Arc::new(Global::default());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_diag::Secret;
+use lockgate_model::ai::Ledger;
 use lockgate_model::{Clock, Rng};
 
 /// What a gateway needs to start.
@@ -27,6 +28,8 @@ pub struct GatewaySettings {
     pub clock: Arc<dyn Clock>,
     /// Seeds request ids.
     pub rng: Arc<dyn Rng>,
+    /// Where calls to AI vendors are recorded; without one, AI routes refuse every call.
+    pub ledger: Option<Arc<dyn Ledger>>,
 }
 
 /// Caps and time limits of connections.

@@ -3,6 +3,7 @@
 //! State is not configuration: limiter cells, endpoints and counters live in [`State`], keyed by
 //! stable names, and survive a swap.
 
+pub(crate) mod ai;
 pub(crate) mod compile;
 pub(crate) mod router;
 pub(crate) mod state;
@@ -13,6 +14,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use lockgate_model::gateway::{EndpointSpec, TimeoutPolicy};
 
+use self::ai::AiRoute;
 use crate::metrics::RouteStats;
 use crate::policy::auth::Keys;
 use crate::policy::limit::{ConsumerCells, Rate};
@@ -41,6 +43,8 @@ pub(crate) struct Route {
     pub(crate) limit: Option<Limit>,
     pub(crate) timeouts: TimeoutPolicy,
     pub(crate) body_bytes_max: Option<u64>,
+    /// Models answer instead of backends.
+    pub(crate) ai: Option<AiRoute>,
     pub(crate) stats: Arc<RouteStats>,
 }
 

@@ -2,6 +2,8 @@
 //! the newest is written. They are apart from the model on purpose, so that the model may change
 //! without a migration.
 
+pub(crate) mod ai;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -12,16 +12,21 @@
 //! Start reading at [`Store`], then [`SqliteStore`]; stored formats are in `document.rs`.
 
 mod audit;
+mod calls;
 mod document;
 mod key;
+mod ledger;
 mod seal;
 mod sqlite;
 
 pub use audit::{Act, AuditRow};
 pub use key::{NodeKey, NodeKeyError};
+pub use ledger::{Journal, JournalLimits};
 pub use sqlite::SqliteStore;
 
 use async_trait::async_trait;
+use lockgate_model::Timestamp;
+use lockgate_model::ai::{CallRow, ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceId, ServiceSpec};
 
@@ -52,6 +57,10 @@ pub struct Objects {
     pub consumers: Vec<ConsumerSpec>,
     /// API keys, by id; hashes only.
     pub api_keys: Vec<ApiKeySpec>,
+    /// AI vendors, by name.
+    pub vendors: Vec<VendorSpec>,
+    /// AI models, by name.
+    pub models: Vec<ModelSpec>,
 }
 
 /// One change of the objects.
@@ -73,6 +82,14 @@ pub enum Change {
     PutApiKey(ApiKeySpec),
     /// Forgets the API key of this id.
     RemoveApiKey(String),
+    /// Adds or replaces an AI vendor.
+    PutVendor(VendorSpec),
+    /// Forgets the AI vendor of this name.
+    RemoveVendor(String),
+    /// Adds or replaces an AI model.
+    PutModel(ModelSpec),
+    /// Forgets the AI model of this name.
+    RemoveModel(String),
 }
 
 /// Requests of one route in one minute.
@@ -126,6 +143,9 @@ pub trait Store: Send + Sync {
         routes: &[String],
         from: i64,
     ) -> Result<Vec<Rollup>, StoreError>;
+    /// Calls to AI vendors that began at `from` or later, newest first, at most `limit`; all that
+    /// the ledger holds at this moment.
+    async fn find_calls(&self, from: Timestamp, limit: u32) -> Result<Vec<CallRow>, StoreError>;
     /// Drops roll-ups older than minute `before`.
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError>;
 }
@@ -154,6 +174,9 @@ pub enum StoreError {
         #[source]
         source: sqlx::Error,
     },
+    /// The ledger's files cannot be read or written.
+    #[error("use the files of the ledger")]
+    Ledger(#[source] std::io::Error),
     /// A stored document cannot be read.
     #[error("read the stored {kind} `{name}`")]
     Document {

@@ -2,9 +2,10 @@
 
 use std::borrow::Cow;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use lockgate_model::ai::CallRow;
 use lockgate_model::gateway::ConsumerSpec;
 use lockgate_model::{Rng, Timestamp};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -14,9 +15,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row as _, SqlStr, Sqlite, Transaction};
 
+use crate::document::ai::{ModelDocument, VendorDocument};
 use crate::document::{
     ApiKeyDocument, ConsumerDocument, RouteDocument, ServiceDocument, parse, render,
 };
+use crate::ledger::Journal;
 use crate::seal::Sealer;
 use crate::{
     Act, AuditRow, Change, DocumentError, LATENCY_BUCKETS, NodeKey, Objects, Rollup, Store,
@@ -24,8 +27,10 @@ use crate::{
 };
 
 /// Every schema change, forward only. A file that was released is never edited.
-const MIGRATIONS: &[(i64, &str, &str)] =
-    &[(1, "objects", include_str!("../migrations/0001_objects.sql"))];
+const MIGRATIONS: &[(i64, &str, &str)] = &[
+    (1, "objects", include_str!("../migrations/0001_objects.sql")),
+    (2, "ai", include_str!("../migrations/0002_ai.sql")),
+];
 
 const SPEC_VERSION: &str = "gateway_spec_version";
 
@@ -35,10 +40,14 @@ const VERIFY_PAGE: u32 = 1000;
 /// One SQLite file in WAL mode. Its single connection is the writer queue: transactions of this
 /// node never meet, so none fails as busy, and every read sees the write before it.
 pub struct SqliteStore {
-    pool: SqlitePool,
+    pub(crate) pool: SqlitePool,
     sealer: Sealer,
     audit_key: [u8; 32],
     rng: Arc<dyn Rng>,
+    /// Set once the node has opened its ledger.
+    pub(crate) ledger: OnceLock<Arc<Journal>>,
+    /// One application of the ledger at a time.
+    pub(crate) applying: tokio::sync::Mutex<()>,
 }
 
 impl SqliteStore {
@@ -68,6 +77,8 @@ impl SqliteStore {
             sealer: Sealer::new(&key.seal_key()),
             audit_key: key.audit_key(),
             rng,
+            ledger: OnceLock::new(),
+            applying: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -104,6 +115,16 @@ impl SqliteStore {
                 ("api_key", key.id.clone(), Some(document))
             }
             Change::RemoveApiKey(id) => ("api_key", id.clone(), None),
+            Change::PutVendor(vendor) => {
+                let document = VendorDocument::new(vendor, &self.sealer, self.rng.as_ref());
+                ("ai_vendor", vendor.name.clone(), Some(render(&document)))
+            }
+            Change::RemoveVendor(name) => ("ai_vendor", name.clone(), None),
+            Change::PutModel(model) => {
+                let document = render(&ModelDocument::from(model));
+                ("ai_model", model.name.clone(), Some(document))
+            }
+            Change::RemoveModel(name) => ("ai_model", name.clone(), None),
         }
     }
 
@@ -133,6 +154,15 @@ impl SqliteStore {
             "api_key" => {
                 let document: ApiKeyDocument = parse(text)?;
                 objects.api_keys.push(document.into_model(name.to_owned())?);
+            }
+            "ai_vendor" => {
+                let document: VendorDocument = parse(text)?;
+                let vendor = document.into_model(name.to_owned(), &self.sealer)?;
+                objects.vendors.push(vendor);
+            }
+            "ai_model" => {
+                let document: ModelDocument = parse(text)?;
+                objects.models.push(document.into_model(name.to_owned()));
             }
             _ => return Err(DocumentError::Field("kind")),
         }
@@ -174,7 +204,7 @@ impl SqliteStore {
         Ok(())
     }
 
-    async fn begin(
+    pub(crate) async fn begin(
         &self,
         operation: &'static str,
     ) -> Result<Transaction<'static, Sqlite>, StoreError> {
@@ -187,7 +217,7 @@ const OBJECT_PUT: &str = "INSERT INTO object (kind, name, document, changed_at) 
     VALUES (?1, ?2, ?3, ?4) \
     ON CONFLICT (kind, name) DO UPDATE SET document = ?3, changed_at = ?4";
 const OBJECT_REMOVE: &str = "DELETE FROM object WHERE kind = ?1 AND name = ?2";
-const COUNTER_ADD: &str = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
+pub(crate) const COUNTER_ADD: &str = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
     ON CONFLICT (name) DO UPDATE SET value = value + ?2 RETURNING value";
 const AUDIT_LAST: &str = "SELECT seq, mac FROM audit ORDER BY seq DESC LIMIT 1";
 const AUDIT_INSERT: &str = "INSERT INTO audit (seq, at, actor, action, object, request, mac) \
@@ -365,6 +395,10 @@ impl Store for SqliteStore {
         rows.iter().map(rollup_sum_row).collect()
     }
 
+    async fn find_calls(&self, from: Timestamp, limit: u32) -> Result<Vec<CallRow>, StoreError> {
+        self.list_calls(from, limit).await
+    }
+
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {
         sqlx::query(ROLLUP_DROP)
             .bind(before)
@@ -393,7 +427,7 @@ fn migrator() -> Migrator {
 }
 
 /// Attaches what was being done to an error of SQL.
-fn sql(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
+pub(crate) fn sql(operation: &'static str) -> impl Fn(sqlx::Error) -> StoreError {
     move |source| StoreError::Sql { operation, source }
 }
 
@@ -403,16 +437,18 @@ fn kind_word(kind: &str) -> &'static str {
         "route" => "route",
         "consumer" => "consumer",
         "api_key" => "API key",
+        "ai_vendor" => "AI vendor",
+        "ai_model" => "AI model",
         _ => "object of an unknown kind",
     }
 }
 
 /// SQLite has signed integers only; no count here comes near their end.
-fn signed(number: u64) -> i64 {
+pub(crate) fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-fn unsigned(row: &SqliteRow, column: &str) -> u64 {
+pub(crate) fn unsigned(row: &SqliteRow, column: &str) -> u64 {
     u64::try_from(row.get::<i64, _>(column)).unwrap_or(0)
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::forward::{self, Answer};
 use super::plan::Plan;
-use super::{Conn, Outcome, poll_fill, relay};
+use super::{Conn, Outcome, ai, poll_fill, relay};
 use crate::failure::{Failure, Kind, Retry};
 use crate::h1::body::Framing;
 use crate::h1::body::Piece;
@@ -33,13 +33,23 @@ pub(super) const LARGE_FROM: u64 = 64 * 1024;
 
 /// What happened to the request on one connection.
 #[derive(Clone, Copy, Debug, Default)]
-struct Sent {
+pub(super) struct Sent {
     /// At least one byte was taken by the connection.
-    any: bool,
+    pub(super) any: bool,
     /// `out` was reused for more of the body, so the request cannot be repeated.
     streamed: bool,
     /// 100 was passed to the client.
     continued: bool,
+}
+
+impl Sent {
+    /// Of a request whose body was read already, so that nobody waits for 100.
+    pub(super) fn after_continue() -> Self {
+        Self {
+            continued: true,
+            ..Self::default()
+        }
+    }
 }
 
 /// Runs one exchange up to its end.
@@ -49,6 +59,10 @@ pub(crate) async fn exchange<L: Link>(
     trace: &mut Trace,
 ) -> Outcome {
     let route = plan.route();
+    if plan.ai.is_some() {
+        // Apart, so that plain exchanges do not pay for its size.
+        return Box::pin(ai::exchange(conn, plan, trace)).await;
+    }
     let core = std::rc::Rc::clone(&conn.core);
     let turn = core.next_turn();
     let upstream = &plan.table.upstreams[route.backend(turn) as usize];
@@ -101,7 +115,7 @@ pub(crate) async fn exchange<L: Link>(
 }
 
 /// One try on one connection, up to the answer's head in `conn.out`.
-async fn attempt<L: Link>(
+pub(super) async fn attempt<L: Link>(
     conn: &mut Conn<L>,
     plan: &Plan,
     trace: &mut Trace,
@@ -321,7 +335,7 @@ async fn hear<L: Link>(conn: &mut Conn<L>, upstream: &mut Upstream) -> Result<He
 }
 
 /// Tells the client to send its body, once.
-async fn say_continue<L: Link>(
+pub(super) async fn say_continue<L: Link>(
     conn: &mut Conn<L>,
     plan: &Plan,
     sent: &mut Sent,

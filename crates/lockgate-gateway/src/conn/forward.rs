@@ -2,8 +2,8 @@
 
 use std::ops::Range;
 
-use super::Conn;
 use super::plan::{Plan, put_field};
+use super::{Conn, ai};
 use crate::failure::{Failure, Kind};
 use crate::h1::body::{Body, Framing};
 use crate::h1::field::{Field, Nominated, classify};
@@ -121,6 +121,9 @@ fn write<L>(
                     .value
                     .get(..17)
                     .is_some_and(|v| v.eq_ignore_ascii_case(b"text/event-stream"));
+            }
+            _ if plan.ai.is_some() && ai::is_vendors_own(field.name.as_bytes()) => {
+                *kind = Field::Hop;
             }
             _ => {}
         }

@@ -7,9 +7,10 @@ use std::rc::Rc;
 
 use tokio::time::Instant;
 
+use super::ai::{self, Operation};
 use crate::access_log::put_address;
 use crate::core::{Core, Held};
-use crate::failure::{Extra, Failure, Kind};
+use crate::failure::{Extra, Failure, Form, Kind};
 use crate::h1::body::Framing;
 use crate::h1::field::{Field, Nominated, classify};
 use crate::h1::head::{self, BadLength, FIELDS_MAX, Request};
@@ -28,6 +29,7 @@ pub(crate) struct Facts {
     /// `None` when the end of the request cannot be found, so nothing may follow on the
     /// connection.
     pub(crate) framing: Option<Framing>,
+    pub(crate) form: Form,
 }
 
 /// A request that was let through.
@@ -47,6 +49,8 @@ pub(crate) struct Plan {
     pub(crate) minor: u8,
     /// The end of the route's total time.
     pub(crate) deadline: Option<Instant>,
+    /// What is asked of an AI route; `None` on all others.
+    pub(crate) ai: Option<Operation>,
 }
 
 impl Plan {
@@ -94,6 +98,9 @@ pub(crate) fn plan(
     let route_index = find_route(&table, asked)?;
     let route = &table.routes[route_index as usize];
     trace.route = Some(route.name.clone());
+    if route.ai.is_some() {
+        facts.form = Form::OpenAi;
+    }
     let key = authenticate(core, &table, route, &request, &survey)?;
     if let Some(key) = key {
         trace.api_key = Some(key.id.clone());
@@ -120,7 +127,16 @@ pub(crate) fn plan(
         },
         expects_continue,
     };
-    written.write(trace, out);
+    let ai = match &route.ai {
+        None => {
+            written.write(trace, out);
+            None
+        }
+        Some(_) => {
+            written.write_for_vendor(out);
+            Some(ai::operation(request.method, written.path)?)
+        }
+    };
     let deadline = route.timeouts.total.map(|total| Instant::now() + total);
     Ok(Plan {
         route: route_index,
@@ -131,6 +147,7 @@ pub(crate) fn plan(
         keep_alive: facts.keep_alive,
         minor: request.minor,
         deadline,
+        ai,
         table,
     })
 }
@@ -398,6 +415,16 @@ struct Head<'a, 'b> {
 }
 
 impl Head<'_, '_> {
+    /// Writes the fields that a vendor may see; the rest of its head is written with the body.
+    fn write_for_vendor(&self, out: &mut Vec<u8>) {
+        for field in self.request.fields {
+            let name = field.name.as_bytes();
+            if ai::is_for_vendor(name) && !self.survey.nominated.has(name) {
+                put_field(out, name, field.value);
+            }
+        }
+    }
+
     fn write(&self, trace: &Trace, out: &mut Vec<u8>) {
         out.extend_from_slice(self.request.method.as_bytes());
         out.push(b' ');

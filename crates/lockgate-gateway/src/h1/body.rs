@@ -87,6 +87,11 @@ impl Body {
         matches!(self.state, State::Close | State::Done)
     }
 
+    /// The connection has ended, which is a proper end of this body.
+    pub(crate) fn close(&mut self) {
+        self.state = State::Done;
+    }
+
     /// Data bytes that are certain to come: of a counted body all, of a chunked one those of the
     /// current chunk. Tells whether a larger buffer pays.
     pub(crate) fn expected(&self) -> u64 {

@@ -1,11 +1,14 @@
 //! Turns a spec into a table, or into diagnostics. An invalid spec is refused whole.
 
+mod ai;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use lockgate_diag::{Diagnostic, codes::gateway as codes, did_you_mean};
 use lockgate_model::gateway::{AuthPolicy, GatewaySpec, PathMatch, RouteSpec};
 
+use super::ai::{Model, Vendor};
 use super::router::{Node, Router, SEGMENTS_MAX, Site};
 use super::state::State;
 use super::{Auth, Conditions, Consumer, Limit, Route, Table, Upstream};
@@ -19,6 +22,7 @@ const ROUTES_MAX: usize = 100_000;
 const CONSUMERS_MAX: usize = 500_000;
 const KEYS_MAX: usize = 1_000_000;
 const UPSTREAMS_MAX: usize = 100_000;
+const AI_OBJECTS_MAX: usize = 10_000;
 /// Most bytes of a compiled regular expression.
 const REGEX_BYTES_MAX: usize = 1 << 20;
 
@@ -35,6 +39,8 @@ pub(crate) fn compile(spec: &GatewaySpec, state: &mut State) -> (Option<Table>, 
         found: Vec::new(),
         upstreams: HashMap::new(),
         consumers: HashMap::new(),
+        vendors: HashMap::new(),
+        models: HashMap::new(),
     };
     compiler.check_sizes();
     if !compiler.found.is_empty() {
@@ -44,6 +50,8 @@ pub(crate) fn compile(spec: &GatewaySpec, state: &mut State) -> (Option<Table>, 
     let consumers = compiler.consumers(state);
     let keys = compiler.keys();
     let upstreams = compiler.upstreams(state);
+    compiler.vendors();
+    compiler.models();
     let routes = compiler.routes(state);
     let router = compiler.router();
     let found = compiler.found;
@@ -66,6 +74,8 @@ struct Compiler<'s> {
     found: Vec<Diagnostic>,
     upstreams: HashMap<&'s str, u32>,
     consumers: HashMap<&'s str, u32>,
+    vendors: HashMap<&'s str, Arc<Vendor>>,
+    models: HashMap<&'s str, Arc<Model>>,
 }
 
 /// Positions in a spec fit 32 bits, see the caps above.
@@ -81,6 +91,8 @@ impl<'s> Compiler<'s> {
             ("consumers", spec.consumers.len(), CONSUMERS_MAX),
             ("API keys", spec.api_keys.len(), KEYS_MAX),
             ("upstreams", spec.upstreams.len(), UPSTREAMS_MAX),
+            ("AI vendors", spec.ai.vendors.len(), AI_OBJECTS_MAX),
+            ("AI models", spec.ai.models.len(), AI_OBJECTS_MAX),
         ] {
             if count > max {
                 self.found.push(Diagnostic::error(
@@ -98,7 +110,16 @@ impl<'s> Compiler<'s> {
         let keys = spec.api_keys.iter().map(|k| ("API key", k.id.as_str()));
         let upstreams = spec.upstreams.iter().map(|u| ("upstream", u.name.as_str()));
         let mut seen = HashSet::new();
-        for object in routes.chain(consumers).chain(keys).chain(upstreams) {
+        let vendors = spec.ai.vendors.iter();
+        let vendors = vendors.map(|v| ("AI vendor", v.name.as_str()));
+        let models = spec.ai.models.iter().map(|m| ("AI model", m.name.as_str()));
+        let ai = vendors.chain(models);
+        for object in routes
+            .chain(consumers)
+            .chain(keys)
+            .chain(upstreams)
+            .chain(ai)
+        {
             if !seen.insert(object) {
                 self.found.push(Diagnostic::error(
                     codes::DUPLICATE_NAME,
@@ -221,6 +242,7 @@ impl<'s> Compiler<'s> {
             limit,
             timeouts: spec.timeouts.clone(),
             body_bytes_max: spec.body_bytes_max,
+            ai: spec.ai.as_ref().map(|policy| self.ai_route(spec, policy)),
             stats,
             name,
         }
@@ -249,7 +271,7 @@ impl<'s> Compiler<'s> {
                 backends.push((*index, sum));
             }
         }
-        if spec.backends.iter().all(|b| b.weight == 0) {
+        if spec.ai.is_none() && spec.backends.iter().all(|b| b.weight == 0) {
             self.found.push(Diagnostic::error(
                 codes::NO_BACKEND,
                 format!("route `{}` has no backend with a weight above 0", spec.name),

@@ -150,6 +150,7 @@ impl Rig {
             limits: Limits::default(),
             clock: Arc::new(SystemClock(Instant::now())),
             rng: Arc::new(FixedRng),
+            ledger: None,
         };
         tune(&mut settings);
         let (spec, spec_rx) = watch::channel(Arc::new(spec));
