@@ -22,8 +22,11 @@ struct Seen {
 }
 
 /// Opens `url` in headless Chromium with a fresh profile.
-fn browse(url: &str, more: &[&str]) -> Result<Seen> {
-    let profile = tempfile::tempdir()?;
+fn browse(world: &World, url: &str, more: &[&str]) -> Result<Seen> {
+    let profile = world.home().join("browser");
+    if profile.is_dir() {
+        fs_err::remove_dir_all(&profile)?;
+    }
     let output = Command::new("chromium")
         .args([
             "--headless",
@@ -35,11 +38,11 @@ fn browse(url: &str, more: &[&str]) -> Result<Seen> {
             "--disable-component-update",
             "--enable-logging=stderr",
         ])
-        .arg(format!("--user-data-dir={}", profile.path().display()))
+        .arg(format!("--user-data-dir={}", profile.display()))
         .arg(format!("--virtual-time-budget={PAGE_TIME_MS}"))
         .args(more)
         .arg(url)
-        .env("HOME", profile.path())
+        .env("HOME", &profile)
         .stdin(Stdio::null())
         .output()
         .context("start Chromium; `cargo xtask test --prepare` installs it")?;
@@ -133,7 +136,7 @@ fn the_console_shows_what_the_node_runs_and_answers() -> Result<()> {
         Ok(session.requests()? == "6")
     })?;
     let url = link(&world)?;
-    let seen = browse(&url, &["--dump-dom"])?;
+    let seen = browse(&world, &url, &["--dump-dom"])?;
     assert_eq!(seen.complaints, [""; 0]);
     assert_eq!(text_of(&seen.dom, "services-healthy")?, "1");
     assert_eq!(text_of(&seen.dom, "requests")?, "6");
@@ -148,14 +151,18 @@ fn the_console_shows_what_the_node_runs_and_answers() -> Result<()> {
     let again = http::get(&url, &[])?;
     assert_eq!(again.status, 403);
     assert!(again.body.contains("<code>lockgate console</code>"));
-    let locked = browse(&session.page, &["--dump-dom"])?;
+    let locked = browse(&world, &session.page, &["--dump-dom"])?;
     assert!(locked.dom.contains("The console is locked"));
 
     let picture = world.home().join("console.png");
     for (width, height) in [(1280, 900), (390, 844)] {
         let screenshot = format!("--screenshot={}", picture.display());
         let size = format!("--window-size={width},{height}");
-        browse(&link(&world)?, &[&screenshot, &size, "--hide-scrollbars"])?;
+        browse(
+            &world,
+            &link(&world)?,
+            &[&screenshot, &size, "--hide-scrollbars"],
+        )?;
         assert_eq!(dimensions(&picture)?, (width, height));
     }
     world.run(&["destroy", "--yes"])?.expect(0)?;
