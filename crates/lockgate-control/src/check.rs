@@ -93,7 +93,7 @@ pub(crate) fn check_service(spec: &ServiceSpec) -> Checked {
 /// A route by itself.
 pub(crate) fn check_route(route: &RouteSpec) -> Checked {
     check_name("route", &route.name)?;
-    if route.backends.iter().all(|backend| backend.weight == 0) {
+    if route.ai.is_none() && route.backends.iter().all(|backend| backend.weight == 0) {
         let message = format!(
             "the route `{}` has no backend with a weight above zero",
             route.name
@@ -176,7 +176,8 @@ pub(crate) fn check_consumer_unused(name: &str, state: &State) -> Checked {
     check_unused(&format!("consumer `{name}`"), names)
 }
 
-fn check_unused(what: &str, users: impl Iterator<Item = String>) -> Checked {
+/// Nobody of `users` needs `what` any more.
+pub(crate) fn check_unused(what: &str, users: impl Iterator<Item = String>) -> Checked {
     let users: Vec<String> = users.collect();
     if users.is_empty() {
         return Ok(());

@@ -11,6 +11,7 @@
 //! channels. Start reading at [`Control`], then `commit.rs` (how a change becomes true),
 //! `services.rs` (rollouts) and `replica.rs` (supervision).
 
+mod ai;
 mod backoff;
 mod check;
 mod commit;
@@ -36,10 +37,11 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
+use lockgate_model::ai::{CallRow, ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, GatewaySpec, RouteSpec, TableStatus};
 use lockgate_model::record::RequestRecord;
 use lockgate_model::service::{ServiceId, ServiceSpec, ServiceStatus};
-use lockgate_model::{Clock, Rng};
+use lockgate_model::{Clock, Rng, Timestamp};
 use lockgate_service::Platform;
 use lockgate_store::{NodeKey, Store};
 use parking_lot::Mutex;
@@ -222,6 +224,51 @@ impl Control {
     /// The key of this public id.
     pub fn find_api_key(&self, id: &str) -> Option<ApiKeySpec> {
         self.shared.state.lock().api_keys.get(id).cloned()
+    }
+
+    /// Makes an AI vendor known; its key is sealed at rest.
+    pub async fn apply_vendor(
+        &self,
+        caller: Caller,
+        vendor: VendorSpec,
+    ) -> Result<(), ControlError> {
+        let shared = Arc::clone(&self.shared);
+        self.detach(shared.apply_vendor(caller, vendor)).await
+    }
+
+    /// Forgets an AI vendor; refused while a model names it.
+    pub async fn remove_vendor(&self, caller: Caller, name: String) -> Result<(), ControlError> {
+        let shared = Arc::clone(&self.shared);
+        self.detach(shared.remove_vendor(caller, name)).await
+    }
+
+    /// The AI vendor of this name.
+    pub fn find_vendor(&self, name: &str) -> Option<VendorSpec> {
+        self.shared.state.lock().vendors.get(name).cloned()
+    }
+
+    /// Makes an AI model known.
+    pub async fn apply_model(&self, caller: Caller, model: ModelSpec) -> Result<(), ControlError> {
+        let shared = Arc::clone(&self.shared);
+        self.detach(shared.apply_model(caller, model)).await
+    }
+
+    /// Forgets an AI model; refused while a route offers it.
+    pub async fn remove_model(&self, caller: Caller, name: String) -> Result<(), ControlError> {
+        let shared = Arc::clone(&self.shared);
+        self.detach(shared.remove_model(caller, name)).await
+    }
+
+    /// The AI model of this name.
+    pub fn find_model(&self, name: &str) -> Option<ModelSpec> {
+        self.shared.state.lock().models.get(name).cloned()
+    }
+
+    /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`, up to this moment.
+    pub async fn find_calls(&self, minutes: u32, limit: u32) -> Result<Vec<CallRow>, ControlError> {
+        let now = self.shared.clock.now().as_secs();
+        let from = Timestamp::from_secs(now - i64::from(minutes) * 60);
+        self.shared.find_calls(from, limit).await
     }
 
     /// The spec that was published last.

@@ -227,7 +227,7 @@ impl Shared {
 }
 
 /// The name of a backend URL's upstream, and the addresses it has now.
-async fn resolve_backend(url: &str) -> Result<(String, Vec<SocketAddr>), ControlError> {
+pub(crate) async fn resolve_backend(url: &str) -> Result<(String, Vec<SocketAddr>), ControlError> {
     let origin = Origin::parse(url).map_err(ControlError::Invalid)?;
     let addresses = origin.resolve().await.map_err(|cause| {
         let message = format!("the backend `{url}` has no address");

@@ -63,6 +63,16 @@ pub(crate) async fn start(settings: ControlSettings) -> Result<Arc<Shared>, Star
             .into_iter()
             .map(|k| (k.id.clone(), k))
             .collect(),
+        vendors: objects
+            .vendors
+            .into_iter()
+            .map(|v| (v.name.clone(), v))
+            .collect(),
+        models: objects
+            .models
+            .into_iter()
+            .map(|m| (m.name.clone(), m))
+            .collect(),
         services: versions,
         ..State::default()
     };

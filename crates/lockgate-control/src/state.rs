@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockgate_model::Digest;
-use lockgate_model::ai::AiSpec;
+use lockgate_model::ai::{AiSpec, ModelSpec, VendorSpec};
 use lockgate_model::gateway::{
     ApiKeySpec, ConsumerSpec, EndpointSpec, GatewaySpec, RouteSpec, UpstreamSpec,
 };
@@ -92,6 +92,8 @@ pub(crate) struct State {
     pub(crate) routes: BTreeMap<String, RouteSpec>,
     pub(crate) consumers: BTreeMap<String, ConsumerSpec>,
     pub(crate) api_keys: BTreeMap<String, ApiKeySpec>,
+    pub(crate) vendors: BTreeMap<String, VendorSpec>,
+    pub(crate) models: BTreeMap<String, ModelSpec>,
     /// The version of each service that gets traffic.
     pub(crate) services: BTreeMap<ServiceId, Arc<Version>>,
     /// Services with a rollout under way, and the digest that is coming.
@@ -111,6 +113,7 @@ impl State {
             .values()
             .flat_map(|route| &route.backends)
             .map(|backend| backend.upstream.as_str())
+            .chain(self.origins().map(String::as_str))
             .collect();
         let upstream = |name: &str| UpstreamSpec {
             name: name.to_owned(),
@@ -122,7 +125,10 @@ impl State {
             consumers: self.consumers.values().cloned().collect(),
             api_keys: self.api_keys.values().cloned().collect(),
             upstreams: names.into_iter().map(upstream).collect(),
-            ai: AiSpec::default(),
+            ai: AiSpec {
+                vendors: self.vendors.values().cloned().collect(),
+                models: self.models.values().cloned().collect(),
+            },
         }
     }
 
@@ -131,7 +137,12 @@ impl State {
         let backends = self.routes.values().flat_map(|route| &route.backends);
         let names = backends.map(|backend| &backend.upstream);
         let urls = names.filter(|name| ServiceId::from_endpoint(name).is_none());
-        urls.cloned().collect()
+        urls.chain(self.origins()).cloned().collect()
+    }
+
+    /// Names of the upstreams behind AI vendors.
+    fn origins(&self) -> impl Iterator<Item = &String> {
+        self.vendors.values().map(|vendor| &vendor.base_url.origin)
     }
 
     fn endpoints(&self, upstream: &str) -> Vec<EndpointSpec> {

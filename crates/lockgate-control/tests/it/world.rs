@@ -15,6 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_control::{Caller, Control, ControlError, ControlSettings};
 use lockgate_diag::{Diagnostic, codes};
+use lockgate_model::ai::CallRow;
 use lockgate_model::gateway::{
     AuthPolicy, BackendSpec, EndpointSpec, GatewaySpec, Rejected, RouteMatch, RouteSpec,
     TableStatus, TimeoutPolicy,
@@ -375,6 +376,11 @@ impl Store for Held {
     ) -> Result<Vec<Rollup>, StoreError> {
         let routes = routes.to_vec();
         self.run(move |s| async move { s.sum_rollups_by_route(&routes, from).await })
+            .await
+    }
+
+    async fn find_calls(&self, from: Timestamp, limit: u32) -> Result<Vec<CallRow>, StoreError> {
+        self.run(move |s| async move { s.find_calls(from, limit).await })
             .await
     }
 
