@@ -2,16 +2,21 @@
 
 use anyhow::{Context as _, Result, bail};
 use lockgate_testkit::example;
+use lockgate_testkit::languages::Language;
 
 use crate::{build, root};
 
 /// Runs one example.
 pub(crate) fn run(args: &[String]) -> Result<()> {
-    let name = args.first().context("which example? `hello`")?;
+    let name = args
+        .first()
+        .context("which example? `hello`, `python` or `typescript`")?;
     let release = args.iter().any(|arg| arg == "--release");
     match name.as_str() {
         "hello" => hello(release),
-        other => bail!("no example `{other}`; there is: hello"),
+        "python" => greeting(release, name, Language::Python),
+        "typescript" => greeting(release, name, Language::Nodejs),
+        other => bail!("no example `{other}`; there are: hello, python, typescript"),
     }
 }
 
@@ -42,5 +47,22 @@ fn hello(release: bool) -> Result<()> {
     );
     section("destroy", report.destroyed.time, &report.destroyed.talk);
     println!("--- nothing left behind");
+    Ok(())
+}
+
+fn greeting(release: bool, name: &str, language: Language) -> Result<()> {
+    let exe = build(release)?;
+    let folder = root()?.join("examples").join(name);
+    let report = example::greeting(&exe, &folder, language)?;
+    for (title, output) in [
+        ("up", &report.first),
+        ("up again", &report.no_op),
+        ("up after `lockgate config set greeting`", &report.changed),
+        ("destroy", &report.destroyed),
+    ] {
+        let time = output.time.as_secs_f64();
+        println!("--- {title} ({time:.2} s)\n{}{}", output.talk, output.data);
+    }
+    println!("--- the file is gone, nothing left behind");
     Ok(())
 }

@@ -16,10 +16,14 @@ const LINE_HEIGHT: f64 = 19.0;
 pub(crate) fn run() -> Result<()> {
     let exe = build(true)?;
     let world = World::with_project(&exe, &root()?.join("examples/hello"))?;
-    let up = world.run(&["up", "--yes", "--color", "always"])?.expect(0)?;
+    let up = world
+        .run(&["up", "--yes", "--color", "always"])?
+        .expect(0)?;
     let (url, key) = example::endpoint(&world)?;
     let answer = http::get(&url, &[("x-api-key", &key)])?;
-    let again = world.run(&["up", "--yes", "--color", "always"])?.expect(0)?;
+    let again = world
+        .run(&["up", "--yes", "--color", "always"])?
+        .expect(0)?;
     world.run(&["destroy", "--yes"])?.expect(0)?;
     world.close()?;
     let mut lines = vec!["\u{1b}[1m$ lockgate up --yes --cwd examples/hello\u{1b}[0m".to_owned()];
@@ -41,7 +45,10 @@ pub(crate) fn run() -> Result<()> {
 /// The lines of the run itself: what was done, after what was foretold.
 fn work_part(talk: &str) -> Vec<String> {
     let lines: Vec<&str> = talk.lines().collect();
-    let start = lines.iter().position(|l| l.contains("to create")).map_or(0, |i| i + 1);
+    let start = lines
+        .iter()
+        .position(|l| l.contains("to create"))
+        .map_or(0, |i| i + 1);
     lines[start..].iter().map(|l| (*l).to_owned()).collect()
 }
 
@@ -80,7 +87,10 @@ fn spans(line: &str) -> String {
         if shown.is_empty() {
             continue;
         }
-        let escaped = shown.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let escaped = shown
+            .replace('&', "&amp;")
+            .replace('<', "&lt;")
+            .replace('>', "&gt;");
         if style.is_empty() {
             out.push_str(&escaped);
         } else {

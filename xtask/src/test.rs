@@ -4,20 +4,28 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
+use lockgate_testkit::languages::{self, Language};
 
-use crate::{sh, tidy};
+use crate::{build, sh, tidy};
 
 /// Programs that tests run for real, with the Debian package that brings each.
 const PROGRAMS: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("newuidmap", "uidmap"),
     ("chromium", "chromium"),
+    ("python3", "python3-venv"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
 ];
 
 /// Runs format check, clippy, tidy and all tests; first installs what is missing if asked.
 pub(crate) fn run(install: bool) -> Result<()> {
     if install {
-        prepare()?;
+        install_programs()?;
+        let exe = build(false)?;
+        for language in [Language::Python, Language::Nodejs] {
+            languages::packages(&exe, language)?;
+        }
     }
     let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
         ("format", &|| sh("cargo", &["fmt", "--all", "--check"])),
@@ -53,7 +61,7 @@ pub(crate) fn run(install: bool) -> Result<()> {
 }
 
 /// Installs missing Debian packages when root; otherwise prints the line that does.
-fn prepare() -> Result<()> {
+fn install_programs() -> Result<()> {
     let missing: Vec<&str> = PROGRAMS
         .iter()
         .filter(|(program, _)| !on_path(program))

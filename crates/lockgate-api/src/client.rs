@@ -1,5 +1,6 @@
 //! The typed client of a node's API.
 
+mod ai;
 mod wire_call;
 
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! Thin handlers: wire in, one use case, wire out.
 
+pub(crate) mod ai;
 pub(crate) mod node;
 pub(crate) mod objects;
 pub(crate) mod services;
@@ -97,4 +98,9 @@ pub(crate) fn json_line<T: serde::Serialize>(value: &T) -> bytes::Bytes {
     let mut line = serde_json::to_vec(value).unwrap_or_default();
     line.push(b'\n');
     line.into()
+}
+
+/// The failure of a call about an object that is not there.
+pub(crate) fn absent(kind: &str, name: &str) -> Failure {
+    Failure::not_found(format!("the node has no {kind} `{name}`"))
 }

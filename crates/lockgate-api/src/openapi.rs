@@ -2,7 +2,7 @@
 
 use utoipa::OpenApi;
 
-use crate::handlers::{node, objects, services};
+use crate::handlers::{ai, node, objects, services};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -33,6 +33,13 @@ use crate::handlers::{node, objects, services};
         objects::apply_api_key,
         objects::find_api_key,
         objects::remove_api_key,
+        ai::apply_vendor,
+        ai::find_vendor,
+        ai::remove_vendor,
+        ai::apply_model,
+        ai::find_model,
+        ai::remove_model,
+        ai::usage,
     )
 )]
 struct Document;

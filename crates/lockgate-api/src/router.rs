@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 use crate::console::{self, Console, OpenConsole};
 use crate::failure::Failure;
-use crate::handlers::{node, objects, services};
+use crate::handlers::{ai, node, objects, services};
 use crate::server::Peer;
 
 /// Largest request body: a service with a large environment stays far below it.
@@ -123,6 +123,19 @@ impl Api {
                     .get(objects::find_api_key)
                     .delete(objects::remove_api_key),
             )
+            .route(
+                "/v1/ai/vendors/{project}/{stack}/{name}",
+                put(ai::apply_vendor)
+                    .get(ai::find_vendor)
+                    .delete(ai::remove_vendor),
+            )
+            .route(
+                "/v1/ai/models/{project}/{stack}/{name}",
+                put(ai::apply_model)
+                    .get(ai::find_model)
+                    .delete(ai::remove_model),
+            )
+            .route("/v1/ai/usage", get(ai::usage))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

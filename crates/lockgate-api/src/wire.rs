@@ -2,11 +2,15 @@
 //! in camel case, times in RFC 3339, durations in milliseconds, sizes in bytes. Unknown fields are
 //! refused: a field that is not understood would have no effect.
 
+mod ai;
 mod node;
 mod problem;
 mod route;
 mod service;
 
+pub use ai::{
+    CallView, LaneBody, ModelBody, ModelView, TokensView, UsageView, VendorBody, VendorView,
+};
 pub use node::{
     ApiKeyBody, ApiKeyView, AuditView, ConsoleLinkView, ConsumerBody, ConsumerView, GatewayView,
     MinuteView, NodeStatus, ShutdownBody, TrafficView, UpstreamView,

@@ -4,8 +4,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 
 use crate::http;
+use crate::languages::{self, Language};
 use crate::load::{Seen, Steady};
 use crate::world::{Output, World};
 
@@ -87,6 +89,58 @@ pub fn hello(exe: &Path, folder: &Path) -> Result<HelloReport> {
         preview,
         edited,
         seen,
+        destroyed,
+    })
+}
+
+/// What the life of a greeting program looked like.
+#[derive(Debug)]
+pub struct GreetingReport {
+    /// The first `up`.
+    pub first: Output,
+    /// Outputs after it, secrets in clear.
+    pub outputs: Value,
+    /// The second `up`, which changes nothing.
+    pub no_op: Output,
+    /// The `up` after the config was changed.
+    pub changed: Output,
+    /// Outputs after it, secrets masked.
+    pub masked: Value,
+    /// Destroy.
+    pub destroyed: Output,
+}
+
+/// Takes `examples/python` or `examples/typescript` through its whole life.
+pub fn greeting(exe: &Path, folder: &Path, language: Language) -> Result<GreetingReport> {
+    let world = World::with_project(exe, folder)?;
+    languages::link(exe, &world, language)?;
+    let file = world.project().join("greeting.txt");
+    let first = world.run(&["up", "--yes"])?.expect(0)?;
+    let outputs = ["stack", "output", "--json", "--show-secrets"];
+    let outputs = world.run(&outputs)?.expect(0)?.json()?;
+    let written = fs_err::read_to_string(&file)?;
+    ensure!(
+        outputs["text"] == written.as_str(),
+        "{outputs} but the file says {written:?}"
+    );
+    let no_op = world.run(&["up", "--yes"])?.expect(0)?;
+    world
+        .run(&["config", "set", "greeting", "good day"])?
+        .expect(0)?;
+    let changed = world.run(&["up", "--yes"])?.expect(0)?;
+    let masked = world
+        .run(&["stack", "output", "--json"])?
+        .expect(0)?
+        .json()?;
+    let destroyed = world.run(&["destroy", "--yes"])?.expect(0)?;
+    ensure!(!file.exists(), "the file outlived its stack");
+    world.close()?;
+    Ok(GreetingReport {
+        first,
+        outputs,
+        no_op,
+        changed,
+        masked,
         destroyed,
     })
 }

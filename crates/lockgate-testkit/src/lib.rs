@@ -13,6 +13,7 @@
     reason = "a developer tool measures real time and reads the real environment"
 )]
 
+pub mod browser;
 pub mod example;
 pub mod http;
 pub mod load;

@@ -255,7 +255,10 @@ fn forward(
     server.write_all(head.as_bytes())?;
     let length = content_length(&call.headers);
     if let Some(Fault::CutRequest(bytes)) = fault {
-        std::io::copy(&mut (&mut request).take(length.min(bytes as u64)), &mut server)?;
+        std::io::copy(
+            &mut (&mut request).take(length.min(bytes as u64)),
+            &mut server,
+        )?;
         return reset(client);
     }
     std::io::copy(&mut (&mut request).take(length), &mut server)?;

@@ -77,7 +77,10 @@ impl World {
         };
         // A fixed port, so that a node that was killed comes back at the same address.
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        world.write_home("lockgate.toml", &format!("[data]\naddress = \"127.0.0.1:{port}\"\n"))?;
+        world.write_home(
+            "lockgate.toml",
+            &format!("[data]\naddress = \"127.0.0.1:{port}\"\n"),
+        )?;
         Ok(world)
     }
 

@@ -236,7 +236,7 @@ fn random(exe: &Path, rows: &mut Vec<Row>) -> Result<()> {
 fn timed(world: &World, args: &[&str]) -> Result<(f64, f64)> {
     let command = world.command(args);
     let mut wrapped = Command::new("/usr/bin/env");
-    wrapped.args(["sh", "-c", "\"$@\" >/dev/null 2>\"$OUT\" & p=$!; m=0; while kill -0 $p 2>/dev/null; do v=$(sed -n 's/VmHWM: *\\([0-9]*\\).*/\\1/p' /proc/$p/status 2>/dev/null); m=${v:-$m}; sleep 0.02; done; wait $p; r=$?; echo $m; exit $r", "sh"]);
+    wrapped.args(["sh", "-c", "\"$@\" >/dev/null 2>\"$OUT\" & p=$!; m=0; while kill -0 $p 2>/dev/null; do v=$(sed -n 's/VmHWM:[^0-9]*\\([0-9]*\\).*/\\1/p' /proc/$p/status 2>/dev/null); m=${v:-$m}; sleep 0.02; done; wait $p; r=$?; echo $m; exit $r", "sh"]);
     wrapped.arg(command.get_program()).args(command.get_args());
     for (name, value) in command.get_envs() {
         if let Some(value) = value {

@@ -10,7 +10,7 @@ use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{Asked, Json, Segments, parse_id};
+use super::{Asked, Json, Segments, absent, parse_id};
 use crate::failure::Failure;
 use crate::router::{CallerHolder, Shared};
 use crate::wire::{
@@ -188,8 +188,4 @@ pub(crate) async fn remove_api_key(
 ) -> Result<StatusCode, Failure> {
     shared.control.remove_api_key(caller, id).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-fn absent(kind: &str, name: &str) -> Failure {
-    Failure::not_found(format!("the node has no {kind} `{name}`"))
 }

@@ -215,6 +215,7 @@ fn start_gateway(
         limits,
         clock: Arc::clone(&app.clock),
         rng: Arc::clone(&app.rng),
+        ledger: None,
     };
     let dial = Arc::new(PlatformDial(Arc::clone(platform)));
     Gateway::start(settings, spec, records, dial)

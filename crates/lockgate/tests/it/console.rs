@@ -1,62 +1,15 @@
 //! The console in a real browser, with the numbers of real traffic.
 
-use std::path::Path;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lockgate_testkit::world::wait_until;
-use lockgate_testkit::{World, example, http};
+use lockgate_testkit::{World, browser, example, http};
 
 use crate::support::{example as folder, exe};
 
-/// Time of the page's own clock that the browser runs before it looks: more than one renewal.
-const PAGE_TIME_MS: u32 = 12_000;
-
-/// What a browser made of a page.
-struct Seen {
-    /// The document after its scripts ran.
-    dom: String,
-    /// Messages of the page: errors, and what its policy blocked.
-    complaints: Vec<String>,
-}
-
-/// Opens `url` in headless Chromium with a fresh profile.
-fn browse(world: &World, url: &str, more: &[&str]) -> Result<Seen> {
-    let profile = world.home().join("browser");
-    if profile.is_dir() {
-        fs_err::remove_dir_all(&profile)?;
-    }
-    let output = Command::new("chromium")
-        .args([
-            "--headless",
-            // The sandbox of the browser needs what a test machine may not give; the page is ours.
-            "--no-sandbox",
-            "--disable-gpu",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--enable-logging=stderr",
-        ])
-        .arg(format!("--user-data-dir={}", profile.display()))
-        .arg(format!("--virtual-time-budget={PAGE_TIME_MS}"))
-        .args(more)
-        .arg(url)
-        .env("HOME", &profile)
-        .stdin(Stdio::null())
-        .output()
-        .context("start Chromium; `cargo xtask test --prepare` installs it")?;
-    let talk = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "the browser failed: {talk}");
-    Ok(Seen {
-        dom: String::from_utf8_lossy(&output.stdout).into_owned(),
-        complaints: talk
-            .lines()
-            .filter(|line| line.contains("CONSOLE"))
-            .map(str::to_owned)
-            .collect(),
-    })
-}
+/// Time counts have to reach the page: they are saved every 5 s.
+const COUNTS_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A fresh link of the node.
 fn link(world: &World) -> Result<String> {
@@ -69,16 +22,7 @@ fn link(world: &World) -> Result<String> {
     Ok(output.data.trim().to_owned())
 }
 
-/// The text of the element with this id.
-fn text_of<'a>(dom: &'a str, id: &str) -> Result<&'a str> {
-    let start = format!(" id=\"{id}\">");
-    let (_, rest) = dom
-        .split_once(&start)
-        .with_context(|| format!("no element `{id}` in {dom}"))?;
-    Ok(rest.split('<').next().unwrap_or_default())
-}
-
-/// A page as text, over one session.
+/// The page without a browser, over one session.
 struct Session {
     page: String,
     cookie: String,
@@ -97,21 +41,11 @@ impl Session {
         })
     }
 
-    fn requests(&self) -> Result<String> {
+    fn read(&self) -> Result<String> {
         let answer = http::get(&self.page, &[("cookie", &self.cookie)])?;
         ensure!(answer.status == 200, "{answer:?}");
-        Ok(text_of(&answer.body, "requests")?.to_owned())
+        Ok(answer.body)
     }
-}
-
-/// Width and height of a PNG file (PNG specification §11.2.2).
-fn dimensions(path: &Path) -> Result<(u32, u32)> {
-    let bytes = fs_err::read(path)?;
-    let number = |at: usize| {
-        let field = bytes.get(at..at + 4).and_then(|f| f.try_into().ok());
-        field.map(u32::from_be_bytes).context("not a PNG file")
-    };
-    Ok((number(16)?, number(20)?))
 }
 
 #[test]
@@ -127,22 +61,21 @@ fn the_console_shows_what_the_node_runs_and_answers() -> Result<()> {
         .run(&["node", "status", "--json"])?
         .expect(0)?
         .json()?;
-    let digest = status["services"][0]["digest"]
-        .as_str()
-        .context("no digest")?;
+    let digest = status["services"][0]["digest"].as_str();
+    let digest = digest.context("no digest")?;
 
     let session = Session::open(&world)?;
-    wait_until("the counts", Duration::from_secs(20), || {
-        Ok(session.requests()? == "6")
+    wait_until("the counts", COUNTS_TIMEOUT, || {
+        Ok(session.read()?.contains(" id=\"requests\">6<"))
     })?;
     let url = link(&world)?;
-    let seen = browse(&world, &url, &["--dump-dom"])?;
+    let seen = browser::read(&world, &url)?;
     assert_eq!(seen.complaints, [""; 0]);
-    assert_eq!(text_of(&seen.dom, "services-healthy")?, "1");
-    assert_eq!(text_of(&seen.dom, "requests")?, "6");
-    assert_eq!(text_of(&seen.dom, "errors")?, "0");
-    assert!(text_of(&seen.dom, "p95")?.starts_with("≤ "));
-    assert_ne!(text_of(&seen.dom, "rate")?, "0.00");
+    assert_eq!(seen.text_of("services-healthy")?, "1");
+    assert_eq!(seen.text_of("requests")?, "6");
+    assert_eq!(seen.text_of("errors")?, "0");
+    assert!(seen.text_of("p95")?.starts_with("≤ "));
+    assert_ne!(seen.text_of("rate")?, "0.00");
     assert!(seen.dom.contains(&format!("title=\"{digest}\"")));
     assert!(seen.dom.contains("hello/dev/web") && seen.dom.contains("hello/dev/route"));
     assert_eq!(seen.dom.matches("<canvas").count(), 2, "{}", seen.dom);
@@ -151,19 +84,14 @@ fn the_console_shows_what_the_node_runs_and_answers() -> Result<()> {
     let again = http::get(&url, &[])?;
     assert_eq!(again.status, 403);
     assert!(again.body.contains("<code>lockgate console</code>"));
-    let locked = browse(&world, &session.page, &["--dump-dom"])?;
-    assert!(locked.dom.contains("The console is locked"));
+    let locked = browser::read(&world, &session.page)?;
+    assert_eq!(locked.text_of("locked")?, "The console is locked");
 
     let picture = world.home().join("console.png");
-    for (width, height) in [(1280, 900), (390, 844)] {
-        let screenshot = format!("--screenshot={}", picture.display());
-        let size = format!("--window-size={width},{height}");
-        browse(
-            &world,
-            &link(&world)?,
-            &[&screenshot, &size, "--hide-scrollbars"],
-        )?;
-        assert_eq!(dimensions(&picture)?, (width, height));
+    for size in [(1280, 900), (390, 844)] {
+        let seen = browser::photograph(&world, &link(&world)?, size, &picture)?;
+        assert_eq!(seen.complaints, [""; 0]);
+        assert_eq!(browser::dimensions(&picture)?, size);
     }
     world.run(&["destroy", "--yes"])?.expect(0)?;
     world.close()

@@ -1,0 +1,52 @@
+//! Calls of the client about AI vendors, models and usage.
+
+use lockgate_model::ai::{ModelSpec, VendorSpec};
+
+use super::{Client, ClientError, object_path, parse_name};
+use crate::wire::{ModelBody, ModelView, UsageView, VendorBody, VendorView};
+
+const VENDORS: &str = "ai/vendors";
+const MODELS: &str = "ai/models";
+
+impl Client {
+    /// Makes an AI vendor known. Its key leaves this process in the request only.
+    pub async fn apply_vendor(&self, vendor: &VendorSpec) -> Result<VendorView, ClientError> {
+        let path = object_path(VENDORS, &parse_name(&vendor.name)?);
+        self.put(&path, &VendorBody::of(vendor)).await
+    }
+
+    /// The AI vendor of this name, without its key.
+    pub async fn find_vendor(&self, name: &str) -> Result<Option<VendorView>, ClientError> {
+        self.find(&object_path(VENDORS, &parse_name(name)?)).await
+    }
+
+    /// Forgets an AI vendor.
+    pub async fn remove_vendor(&self, name: &str) -> Result<(), ClientError> {
+        self.remove(&object_path(VENDORS, &parse_name(name)?)).await
+    }
+
+    /// Makes an AI model known.
+    pub async fn apply_model(&self, model: &ModelSpec) -> Result<(), ClientError> {
+        let path = object_path(MODELS, &parse_name(&model.name)?);
+        let _: ModelView = self.put(&path, &ModelBody::from(model)).await?;
+        Ok(())
+    }
+
+    /// The AI model of this name.
+    pub async fn find_model(&self, name: &str) -> Result<Option<ModelSpec>, ClientError> {
+        let path = object_path(MODELS, &parse_name(name)?);
+        let view: Option<ModelView> = self.find(&path).await?;
+        Ok(view.map(|view| view.model.into_model(view.name)))
+    }
+
+    /// Forgets an AI model.
+    pub async fn remove_model(&self, name: &str) -> Result<(), ClientError> {
+        self.remove(&object_path(MODELS, &parse_name(name)?)).await
+    }
+
+    /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`.
+    pub async fn ai_usage(&self, minutes: u32, limit: u32) -> Result<UsageView, ClientError> {
+        self.get(&format!("/v1/ai/usage?minutes={minutes}&limit={limit}"))
+            .await
+    }
+}

@@ -1,0 +1,70 @@
+//! Node.js programs: how they fail, and that JavaScript needs no compiler.
+
+use anyhow::Result;
+use lockgate_testkit::languages::Language;
+
+use super::{fails_without_deletes, managed, program};
+
+const IMPORTS: &str =
+    "import * as pulumi from '@pulumi/pulumi';\nimport * as random from '@pulumi/random';\n";
+
+#[test]
+fn however_a_program_fails_nothing_is_deleted() -> Result<()> {
+    let text = format!("{IMPORTS}new random.RandomPet('a');\nnew random.RandomPet('b');\n");
+    let world = program(Language::Nodejs, &text)?;
+    world.run(&["up", "--yes"])?.expect(0)?;
+    let pet = "const a = new random.RandomPet('a');\n";
+    let cases = [
+        ("throw new Error('at once');\n".to_owned(), "at once"),
+        (format!("{pet}throw new Error('between');\n"), "between"),
+        (
+            format!("{pet}a.id.apply(() => {{ throw new Error('after all'); }});\n"),
+            "after all",
+        ),
+        (
+            format!("{pet}Promise.reject(new Error('not awaited'));\n"),
+            "not awaited",
+        ),
+        (format!("{pet}process.exit(0);\n"), "LG0263"),
+        (format!("{pet}process.exit(7);\n"), "exit code 7"),
+        (
+            "process.kill(process.pid, 'SIGKILL');\n".to_owned(),
+            "signal 9",
+        ),
+        (
+            "new pulumi.CustomResource('nope:index:Thing', 's', {});\n".to_owned(),
+            "no package `nope`",
+        ),
+        (
+            "import * as gone from 'gone';\ngone.x;\n".to_owned(),
+            "gone",
+        ),
+    ];
+    for (text, reason) in cases {
+        fails_without_deletes(&world, "index.ts", &format!("{IMPORTS}{text}"), reason)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn javascript_runs_without_the_compiler() -> Result<()> {
+    let world = program(Language::Nodejs, "")?;
+    fs_err::remove_file(world.project().join("index.ts"))?;
+    world.write(
+        "Pulumi.yaml",
+        "name: x\nruntime:\n  name: nodejs\n  options:\n    typescript: false\n",
+    )?;
+    world.write("package.json", "{\"name\": \"x\", \"main\": \"index.js\"}")?;
+    let text = "const random = require('@pulumi/random');\nconst pulumi = require('@pulumi/pulumi');\nconst pet = new random.RandomPet('pet');\nexports.stack = pulumi.getStack();\nexports.size = new pulumi.Config().requireObject('size').deep;\n";
+    world.write("index.js", text)?;
+    world.write("Pulumi.dev.yaml", "config:\n  x:size:\n    deep: [1, 2]\n")?;
+    world.run(&["up", "--yes"])?.expect(0)?;
+    let outputs = world
+        .run(&["stack", "output", "--json"])?
+        .expect(0)?
+        .json()?;
+    assert_eq!(outputs["stack"], "dev");
+    assert_eq!(outputs["size"], serde_json::json!([1.0, 2.0]));
+    assert_eq!(managed(&world)?, ["pet"]);
+    Ok(())
+}
