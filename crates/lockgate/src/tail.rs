@@ -32,11 +32,13 @@ pub(crate) async fn print(
     for line in &all[all.len().saturating_sub(lines)..] {
         printer.line(line)?;
     }
-    while follow {
+    if !follow {
+        return Ok(());
+    }
+    loop {
         tokio::time::sleep(POLL).await;
         bytes.clear();
         file.read_to_end(&mut bytes)?;
         printer.data(&String::from_utf8_lossy(&bytes))?;
     }
-    Ok(())
 }

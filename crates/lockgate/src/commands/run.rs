@@ -16,7 +16,7 @@ use lockgate_state::RunKind;
 
 use crate::cli::{Destroy, Preview, Run, Up};
 use crate::display::plan;
-use crate::display::progress::{Display, Style};
+use crate::display::progress::{Display, REDRAW, Style};
 use crate::failure::{CommandError, usage};
 use crate::workspace::App;
 
@@ -238,7 +238,15 @@ impl Engine<'_> {
             interrupts: self.interrupts.clone(),
             options: self.options(constraint),
         };
-        Ok((lockgate_engine::run(request).await, display))
+        let mut run = std::pin::pin!(lockgate_engine::run(request));
+        let mut redraw = tokio::time::interval(REDRAW);
+        let outcome = loop {
+            tokio::select! {
+                outcome = &mut run => break outcome,
+                _ = redraw.tick() => display.tick(),
+            }
+        };
+        Ok((outcome, display))
     }
 
     fn options(&self, constraint: Option<Plan>) -> Options {

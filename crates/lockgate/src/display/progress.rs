@@ -1,7 +1,7 @@
 //! Events as they come: a live tree on a terminal, plain lines elsewhere.
 //!
-//! The sink only takes a short lock and sends to a bounded queue; one task draws. Ephemeral
-//! messages are dropped when the queue is full, everything else waits.
+//! Each event is drawn under one short lock; a timer redraws the live part in between.
+//! On a terminal that does not keep up, the writes wait, and with them the run: nothing is lost.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::{events, plan, words};
 use crate::printer::Printer;
 
 /// Time between two drawings of the live tree: fast enough to look alive, slow enough to be free.
-const REDRAW: Duration = Duration::from_millis(100);
+pub(crate) const REDRAW: Duration = Duration::from_millis(100);
 
 /// Most lines of the live part; more would scroll off a small terminal.
 const LIVE_LINES_MAX: usize = 12;
@@ -46,8 +46,7 @@ pub(crate) struct Display {
 #[derive(Default)]
 struct State {
     running: BTreeMap<Urn, Running>,
-    drawn: usize,
-    last_draw: Duration,
+    last_draw: Option<Duration>,
     sequence: u64,
     diagnostics: Vec<Diagnostic>,
     steps: Vec<StepEvent>,
@@ -89,12 +88,9 @@ impl Display {
         self.style == Style::Work && self.printer.terminal()
     }
 
-    fn erase(&self, state: &mut State) {
-        if state.drawn > 0 {
-            self.printer
-                .talk(&format!("\u{1b}[{}A\u{1b}[J", state.drawn));
-            state.drawn = 0;
-        }
+    /// Draws the live part anew; called by a timer too, so that times go on.
+    pub(crate) fn tick(&self) {
+        self.draw(&mut self.state.lock());
     }
 
     fn draw(&self, state: &mut State) {
@@ -102,30 +98,29 @@ impl Display {
             return;
         }
         let now = self.clock.monotonic();
-        if now < state.last_draw + REDRAW && state.drawn > 0 {
+        if state.last_draw.is_some_and(|last| now < last + REDRAW) {
             return;
         }
-        self.erase(state);
-        state.last_draw = now;
+        state.last_draw = Some(now);
         let hidden = state.running.len().saturating_sub(LIVE_LINES_MAX);
         let width = self.printer.width().saturating_sub(1);
         let mut text = String::new();
         for running in state.running.values().take(LIVE_LINES_MAX) {
             let time = words::duration(now.saturating_sub(running.since));
             let line = format!("  {} ({time}) {}", running.text, running.note);
-            text.extend(line.chars().take(width));
+            text.extend(line.chars().filter(|c| !c.is_control()).take(width));
             text.push('\n');
         }
         if hidden > 0 {
             text.push_str(&format!("  … and {hidden} more\n"));
         }
-        state.drawn = text.lines().count();
-        self.printer.talk(&text);
+        self.printer.live(&text);
     }
 
     fn say(&self, state: &mut State, text: &str) {
-        self.erase(state);
         self.printer.talk(text);
+        // The live part is gone with it: draw it again at once.
+        state.last_draw = None;
     }
 
     fn step_start(&self, state: &mut State, step: &StepEvent) {
@@ -145,13 +140,14 @@ impl Display {
     }
 
     fn step_done(&self, state: &mut State, step: &StepEvent) {
-        state.running.remove(&step.urn);
+        let running = state.running.remove(&step.urn);
         if plan::is_shown(step, self.verbose) {
             if self.style == Style::Plan {
                 self.say(state, &plan::step(step, self.verbose));
             } else {
                 let head = format!("{} {}", words::sign(step.op), plan::label(&step.urn));
-                let time = step.duration.map(|d| format!(" ({})", words::duration(d)));
+                let since = running.map(|r| self.clock.monotonic().saturating_sub(r.since));
+                let time = step.duration.or(since).map(|d| format!(" ({})", words::duration(d)));
                 let line = format!(
                     "{}  {}{}\n",
                     words::paint(step.op, &head),
@@ -232,7 +228,10 @@ impl EventSink for Display {
                 self.message(state, severity, urn.as_ref(), &text, ephemeral);
             }
             EngineEvent::Diagnostic(diagnostic) => state.diagnostics.push(*diagnostic),
-            EngineEvent::Summary(_) => self.erase(state),
+            EngineEvent::Summary(_) => {
+                state.running.clear();
+                self.printer.live("");
+            }
             _ => {}
         }
         self.draw(state);

@@ -121,3 +121,33 @@ fn codes_have_pages() -> Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn new_projects_preview_and_full_folders_are_left_alone() -> Result<()> {
+    let world = lockgate_testkit::World::new(crate::support::exe())?;
+    for (template, named) in [("yaml", "random:index/randomPet:RandomPet"), ("hello", "compile")] {
+        world.run(&["new", template, template])?.expect(0)?;
+        let preview = world.run(&["preview", "--cwd", template])?.expect(0)?;
+        assert!(preview.talk.contains(named), "{}", preview.talk);
+    }
+    world.write("full/notes.txt", "mine")?;
+    let refused = world.run(&["new", "hello", "full"])?.expect(2)?;
+    assert!(refused.talk.contains("not empty"), "{}", refused.talk);
+    assert!(!world.project().join("full/Pulumi.yaml").exists());
+    world.run(&["new", "yaml", "odd name"])?.expect(2)?;
+    Ok(())
+}
+
+#[test]
+fn shells_get_completions_and_machines_a_doctor() -> Result<()> {
+    let world = lockgate_testkit::World::new(crate::support::exe())?;
+    for (shell, mark) in [("bash", "_lockgate"), ("zsh", "#compdef lockgate"), ("fish", "complete")] {
+        let script = world.run(&["completion", shell])?.expect(0)?.data;
+        assert!(script.contains(mark), "{shell}: {script}");
+    }
+    let report = world.run(&["doctor", "--json"])?.expect(0)?.json()?;
+    let sandbox = &report["checks"][0];
+    assert_eq!(sandbox["name"], "sandbox");
+    assert_eq!(sandbox["verdict"], "good", "{sandbox}");
+    Ok(())
+}
