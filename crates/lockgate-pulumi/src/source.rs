@@ -172,7 +172,11 @@ impl PulumiSource {
         };
         let mut diagnostic =
             Diagnostic::error(codes::program::PROGRAM_FAILED, format!("the program {how}"));
-        for line in program.last_lines() {
+        for line in program
+            .last_lines()
+            .into_iter()
+            .filter(|l| !l.trim().is_empty())
+        {
             diagnostic = diagnostic.cause(line);
         }
         Err(told(diagnostic))

@@ -6,6 +6,8 @@
 //! tests and `cargo xtask example` call the same code. [`registry`] starts a real
 //! server, [`proxy`] breaks what goes to it.
 //!
+//! [`languages`] brings the packages of Python and Node.js programs.
+//!
 //! It never mocks a stage: whatever it starts is the program that users run, and everything it
 //! started is gone when a [`World`] is dropped.
 #![expect(
@@ -16,6 +18,7 @@
 pub mod browser;
 pub mod example;
 pub mod http;
+pub mod languages;
 pub mod load;
 mod process;
 pub mod proxy;

@@ -31,7 +31,7 @@ fn program(language: Language, text: &str) -> Result<World> {
 fn fails_without_deletes(world: &World, file: &str, text: &str, reason: &str) -> Result<Output> {
     let before = managed(world)?;
     world.write(file, text)?;
-    let failed = world.run(&["up", "--yes", "--allow-mass-delete"])?;
+    let failed = world.run(&["up", "--yes", "--allow-deletes"])?;
     ensure!(failed.code == Some(1), "{:?}\n{}", failed.code, failed.talk);
     ensure!(
         failed.talk.contains(reason),

@@ -1,6 +1,6 @@
 //! Python programs: how they fail, what they can say, how much of it there may be.
 
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
@@ -42,8 +42,8 @@ fn however_a_program_fails_nothing_is_deleted() -> Result<()> {
             "sys.exit(3)",
         ),
         (
-            "import os\nrandom.RandomPet('a')\nos._exit(4)\n",
-            "exit code 4",
+            "import os\nrandom.RandomPet('a')\nos._exit(44)\n",
+            "exit code 44",
         ),
         ("import os\nrandom.RandomPet('a')\nos._exit(0)\n", "LG0263"),
         (
@@ -95,7 +95,9 @@ fn waiting(world: &World) -> Result<(std::process::Child, u32)> {
     world.write("__main__.py", &text)?;
     // Previews end well, so the plan that is applied has the delete of `b`.
     let run = world
-        .command(&["up", "--yes", "--allow-mass-delete"])
+        .command(&["up", "--yes", "--allow-deletes"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()?;
     let pid = world.project().join("pid");
     wait_until("the program", LIMIT, || Ok(pid.exists()))?;
@@ -138,14 +140,10 @@ fn a_program_learns_that_everything_is_done_only_after_the_deletes() -> Result<(
     let world = settled()?;
     let gone = "command.local.Command('c', create='true', delete='echo deleted >> order')\n";
     world.write("__main__.py", &format!("{IMPORTS}{gone}"))?;
-    world
-        .run(&["up", "--yes", "--allow-mass-delete"])?
-        .expect(0)?;
+    world.run(&["up", "--yes", "--allow-deletes"])?.expect(0)?;
     let late = "import atexit\nif not pulumi.runtime.is_dry_run():\n    atexit.register(lambda: open('order', 'a').write('ended\\n'))\n";
     world.write("__main__.py", &format!("{IMPORTS}{late}"))?;
-    world
-        .run(&["up", "--yes", "--allow-mass-delete"])?
-        .expect(0)?;
+    world.run(&["up", "--yes", "--allow-deletes"])?.expect(0)?;
     let order = fs_err::read_to_string(world.project().join("order"))?;
     assert_eq!(order, "deleted\nended\n");
     Ok(())
