@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use lockgate_testkit::languages::{self, Language};
 
-use crate::{build, sh, tidy};
+use crate::{build, codegen, sh, tidy};
 
 /// Programs that tests run for real, with the Debian package that brings each.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -27,7 +27,7 @@ pub(crate) fn run(install: bool) -> Result<()> {
             languages::packages(&exe, language)?;
         }
     }
-    let steps: [(&str, &dyn Fn() -> Result<()>); 4] = [
+    let steps: [(&str, &dyn Fn() -> Result<()>); 5] = [
         ("format", &|| sh("cargo", &["fmt", "--all", "--check"])),
         ("clippy", &|| {
             sh(
@@ -44,6 +44,7 @@ pub(crate) fn run(install: bool) -> Result<()> {
             )
         }),
         ("tidy", &tidy::run),
+        ("codegen", &|| codegen::run(true)),
         // Every target but doc tests: examples in comments are checked by clippy as text only.
         ("tests", &|| {
             sh(
