@@ -8,7 +8,9 @@ mod access;
 mod assets;
 mod figures;
 mod listen;
+mod models;
 mod page;
+mod paging;
 mod view;
 
 pub use listen::{OpenConsole, serve_console};
@@ -31,7 +33,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use access::{Access, LINK_LIFE, SESSION_LIFE, Ticket};
-use page::Paging;
+use paging::Paging;
 
 use crate::failure::Failure;
 use crate::handlers::Asked;

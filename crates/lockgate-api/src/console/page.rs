@@ -6,64 +6,21 @@ use std::time::Duration;
 use askama::Template;
 use axum::response::{Html, IntoResponse as _, Response};
 use http::StatusCode;
-use lockgate_model::service::ServicePhase;
-use serde::Deserialize;
+use lockgate_control::Rollup;
+use lockgate_model::service::{ServicePhase, ServiceStatus};
 
 use super::assets::{ADDRESSES, Addresses};
 use super::figures::{Counts, bound_text, count_text, moment_text, rate_text, share_text};
+use super::models::{ModelRow, sum_by_model};
+use super::paging::{Paging, Part, slice};
 use super::view::{MinuteRow, RouteRow, ServiceRow, minute_rows};
 use crate::failure::Failure;
 use crate::router::Shared;
 
 /// What the charts cover, minutes.
 const MINUTES: u32 = 60;
-/// Rows of a list on one page.
-const ROWS: usize = 25;
-
-/// Which part of each list is shown, from 1.
-#[derive(Clone, Copy, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct Paging {
-    services: Option<usize>,
-    routes: Option<usize>,
-}
-
-/// A part of a list, and the way to its neighbours.
-struct Part<T> {
-    rows: Vec<T>,
-    first: usize,
-    last: usize,
-    count: usize,
-    previous: Option<String>,
-    next: Option<String>,
-}
-
-impl<T> Part<T> {
-    /// Part `page` of `all`, made with `row`; `address` gives another part's.
-    fn of<'a, S>(
-        all: &'a [S],
-        page: Option<usize>,
-        row: impl Fn(&'a S) -> T,
-        address: impl Fn(usize) -> String,
-    ) -> Self {
-        let pages = all.len().div_ceil(ROWS).max(1);
-        let page = page.unwrap_or(1).clamp(1, pages);
-        let start = (page - 1) * ROWS;
-        let rows: Vec<T> = all.iter().skip(start).take(ROWS).map(row).collect();
-        Self {
-            first: start + 1,
-            last: start + rows.len(),
-            count: all.len(),
-            previous: (page > 1).then(|| address(page - 1)),
-            next: (page < pages).then(|| address(page + 1)),
-            rows,
-        }
-    }
-
-    fn is_whole(&self) -> bool {
-        self.previous.is_none() && self.next.is_none()
-    }
-}
+/// Most calls to models that are summed, the newest; a row is some hundred bytes.
+const CALLS_MAX: u32 = 5000;
 
 /// The whole page.
 #[derive(Template)]
@@ -80,6 +37,9 @@ struct Overview {
     tiles: Tiles,
     services: Part<ServiceRow>,
     routes: Part<RouteRow>,
+    models: Part<ModelRow>,
+    /// The hour had more calls than are summed.
+    calls_cut: bool,
     minutes: Vec<MinuteRow>,
     /// Requests of the hour that no route took; `None` when there were none.
     unmatched: Option<String>,
@@ -102,7 +62,27 @@ struct Tiles {
     p99: String,
 }
 
-/// Asks the node and writes the page: two statements, whatever the node's size.
+impl Tiles {
+    fn of(services: &[ServiceStatus], routes: usize, hour: &[Rollup], now: i64) -> Self {
+        let counts = Counts::of(hour);
+        let healthy = services.iter().filter(|s| s.phase == ServicePhase::Healthy);
+        Self {
+            healthy: healthy.count(),
+            services: services.len(),
+            routes,
+            requests: count_text(counts.requests),
+            rate: recent_rate(hour, now),
+            errors: count_text(counts.errors),
+            error_share: share_text(counts.errors, counts.requests),
+            has_errors: counts.errors > 0,
+            p50: bound_text(&counts.latency, 50),
+            p95: bound_text(&counts.latency, 95),
+            p99: bound_text(&counts.latency, 99),
+        }
+    }
+}
+
+/// Asks the node and writes the page: three statements, whatever the node's size.
 pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response, Failure> {
     let (node, control) = (&shared.node, &shared.control);
     let begun = node.clock.monotonic();
@@ -110,63 +90,33 @@ pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response
     let services = control.services();
     let spec = control.gateway_spec();
     let table = control.table_status();
+    let refused = table.rejected.map(|rejected| rejected.diagnostics);
     let hour = control.find_traffic_by_minute(MINUTES).await?;
-    // Which routes the part shows is known before their traffic is.
-    let shown = Part::of(
-        &spec.routes,
-        paging.routes,
-        |route| route,
-        |_| String::new(),
-    );
-    let mut names: Vec<String> = shown.rows.iter().map(|route| route.name.clone()).collect();
+    let shown = slice(&spec.routes, paging.routes);
+    let mut names: Vec<String> = shown.iter().map(|route| route.name.clone()).collect();
     names.push(String::new());
     let traffic = control.find_traffic_by_route(&names, MINUTES).await?;
     let traffic: BTreeMap<&str, _> = traffic.iter().map(|r| (r.route.as_str(), r)).collect();
+    let calls = control.find_calls(MINUTES, CALLS_MAX + 1).await?;
+    let sums = sum_by_model(&calls[..calls.len().min(CALLS_MAX as usize)]);
 
-    let address = |paging: Paging| {
-        let number = |page: Option<usize>| page.unwrap_or(1);
-        let (services, routes) = (number(paging.services), number(paging.routes));
-        format!("/console?services={services}&routes={routes}")
-    };
-    let services_part = Part::of(&services, paging.services, ServiceRow::from, |page| {
-        let services = Some(page);
-        address(Paging { services, ..paging })
-    });
-    let routes_part = Part::of(
-        &spec.routes,
-        paging.routes,
-        |route| RouteRow::new(route, &traffic),
-        |page| {
-            let routes = Some(page);
-            address(Paging { routes, ..paging })
-        },
-    );
-    let counts = Counts::of(&hour);
-    let tiles = Tiles {
-        healthy: count_healthy(&services),
-        services: services.len(),
-        routes: spec.routes.len(),
-        requests: count_text(counts.requests),
-        rate: recent_rate(&hour, now.as_secs()),
-        errors: count_text(counts.errors),
-        error_share: share_text(counts.errors, counts.requests),
-        has_errors: counts.errors > 0,
-        p50: bound_text(&counts.latency, 50),
-        p95: bound_text(&counts.latency, 95),
-        p99: bound_text(&counts.latency, 99),
-    };
-    let refused = table.rejected.map(|rejected| rejected.diagnostics);
+    let route_row = |route| RouteRow::new(route, &traffic);
+    let of_services = |services| Paging { services, ..paging };
+    let of_routes = |routes| Paging { routes, ..paging };
+    let of_models = |models| Paging { models, ..paging };
     let page = Overview {
         assets: &ADDRESSES,
-        address: address(paging),
+        address: paging.address(),
         version: node.version.clone(),
         started: moment_text(node.started),
         gateway_url: control.gateway_url().to_owned(),
         table: table.version,
         refusal: refused.into_iter().flatten().map(|d| d.message).collect(),
-        tiles,
-        services: services_part,
-        routes: routes_part,
+        tiles: Tiles::of(&services, spec.routes.len(), &hour, now.as_secs()),
+        services: Part::of(&services, paging.services, ServiceRow::from, of_services),
+        routes: Part::of(&spec.routes, paging.routes, route_row, of_routes),
+        models: Part::of(&sums, paging.models, ModelRow::from, of_models),
+        calls_cut: calls.len() > CALLS_MAX as usize,
         minutes: minute_rows(&hour, now.as_secs(), MINUTES),
         unmatched: traffic.get("").map(|rollup| count_text(rollup.requests)),
         now: moment_text(now),
@@ -175,13 +125,8 @@ pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response
     render(StatusCode::OK, &page)
 }
 
-fn count_healthy(services: &[lockgate_model::service::ServiceStatus]) -> usize {
-    let healthy = services.iter().filter(|s| s.phase == ServicePhase::Healthy);
-    healthy.count()
-}
-
 /// The rate over the running minute and the one before: recent, and steady at a minute's turn.
-fn recent_rate(hour: &[lockgate_control::Rollup], now: i64) -> String {
+fn recent_rate(hour: &[Rollup], now: i64) -> String {
     let from = now.div_euclid(60) - 1;
     let recent = Counts::of(hour.iter().filter(|rollup| rollup.minute >= from));
     rate_text(recent.requests, 60 + now.rem_euclid(60).unsigned_abs())
