@@ -2,6 +2,7 @@
 //!
 //! Nothing here asks the node in a preview or when nothing changed.
 
+mod ai;
 mod api_key;
 mod build;
 mod consumer;
@@ -67,7 +68,10 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
         images: images(),
         os_arch,
     };
-    let kinds: [(&'static str, Box<dyn Kind>); 7] = [
+    let kinds: [(&'static str, Box<dyn Kind>); 10] = [
+        ("lockgate:ai:Model", Box::new(ai::Model(node()))),
+        ("lockgate:ai:Route", Box::new(ai::Route(node()))),
+        ("lockgate:ai:Vendor", Box::new(ai::Vendor(node()))),
         ("lockgate:gateway:ApiKey", Box::new(api_key)),
         (
             "lockgate:gateway:Consumer",

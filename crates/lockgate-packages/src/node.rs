@@ -4,6 +4,7 @@
 use async_trait::async_trait;
 use lockgate_diag::Secret;
 use lockgate_model::ServiceId;
+use lockgate_model::ai::{ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceSpec, ServiceStatus};
 
@@ -49,6 +50,20 @@ pub trait Node: Send + Sync {
     /// Makes a key invalid for good.
     async fn remove_api_key(&self, id: &str) -> Result<(), NodeError>;
 
+    /// Makes an AI vendor known. The node seals its key and never tells it.
+    async fn apply_vendor(&self, vendor: VendorSpec) -> Result<(), NodeError>;
+    /// The AI vendor of this name, if the node has it.
+    async fn find_vendor(&self, name: &str) -> Result<Option<VendorStatus>, NodeError>;
+    /// Forgets an AI vendor.
+    async fn remove_vendor(&self, name: &str) -> Result<(), NodeError>;
+
+    /// Makes an AI model known.
+    async fn apply_model(&self, model: ModelSpec) -> Result<(), NodeError>;
+    /// The AI model of this name, if the node has it.
+    async fn find_model(&self, name: &str) -> Result<Option<ModelSpec>, NodeError>;
+    /// Forgets an AI model.
+    async fn remove_model(&self, name: &str) -> Result<(), NodeError>;
+
     /// Where the gateway is reached, for example `http://127.0.0.1:8080`, without a final slash.
     async fn gateway_url(&self) -> Result<String, NodeError>;
 }
@@ -85,6 +100,17 @@ pub struct ApiKeyStatus {
     pub consumer: String,
     /// Refused when false.
     pub enabled: bool,
+}
+
+/// An AI vendor as the node has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VendorStatus {
+    /// Where its API is.
+    pub base_url: String,
+    /// Whether the node has a key for it.
+    pub has_key: bool,
+    /// Text of its price file.
+    pub prices: String,
 }
 
 /// Why a node did not do what it was asked.

@@ -76,6 +76,9 @@ pub(crate) enum Command {
     /// Work with the background node: start, status, stop, logs.
     #[command(subcommand)]
     Node(Node),
+    /// Look at AI models: usage.
+    #[command(subcommand)]
+    Ai(Ai),
     /// Run a node in the foreground.
     Serve(Serve),
     /// Open the node's console in a browser.
@@ -297,6 +300,19 @@ pub(crate) enum Node {
         /// Go on as the log grows.
         #[arg(long, short = 'f')]
         follow: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ai {
+    /// Add up calls, tokens and cost by model; with --json every call.
+    Usage {
+        /// How far back, in minutes.
+        #[arg(long, default_value_t = 1440, value_name = "N")]
+        minutes: u32,
+        /// Most calls to read, newest first.
+        #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
     },
 }
 

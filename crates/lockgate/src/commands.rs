@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub(crate) mod ai;
 pub(crate) mod cancel;
 pub(crate) mod completion;
 pub(crate) mod config;

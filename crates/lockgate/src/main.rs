@@ -67,6 +67,7 @@ fn run(app: &App, command: &Command) -> Result<(), CommandError> {
         Command::Config(command) => commands::config::run(app, command),
         Command::Pin(args) => in_runtime(commands::pin::run(app, args)),
         Command::Node(command) => in_runtime(commands::node::run(app, command)),
+        Command::Ai(command) => in_runtime(commands::ai::run(app, command)),
         Command::Serve(args) => node::serve::run(app, args),
         Command::Console(args) => in_runtime(commands::console::run(app, args)),
         Command::Logs(args) => in_runtime(commands::logs::run(app, args)),

@@ -50,7 +50,7 @@ fn read_spec(urn: &Urn, inputs: &PropertyMap) -> (RouteSpec, Vec<CheckFailure>) 
     (spec, r.failures)
 }
 
-fn read_hosts(r: &mut Reader<'_>) -> Vec<String> {
+pub(super) fn read_hosts(r: &mut Reader<'_>) -> Vec<String> {
     let hosts = bag::texts(r.bag(), "hosts");
     for (i, host) in hosts.iter().enumerate() {
         let plain = host.strip_prefix("*.").unwrap_or(host);
@@ -262,7 +262,7 @@ fn read_api_key(r: &mut Reader<'_>, urn: &Urn) -> AuthPolicy {
     }
 }
 
-fn read_rate_limit(r: &mut Reader<'_>) -> RateLimitPolicy {
+pub(super) fn read_rate_limit(r: &mut Reader<'_>) -> RateLimitPolicy {
     let requests = r.within("requests", 1, REQUESTS_MAX).unwrap_or(1);
     RateLimitPolicy {
         requests,

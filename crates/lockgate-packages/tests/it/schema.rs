@@ -72,6 +72,9 @@ fn code_and_schema_name_the_same_properties() {
         (
             "lockgate",
             [
+                include_str!("../../src/lockgate/ai/model.rs"),
+                include_str!("../../src/lockgate/ai/route.rs"),
+                include_str!("../../src/lockgate/ai/vendor.rs"),
                 include_str!("../../src/lockgate/api_key.rs"),
                 include_str!("../../src/lockgate/build.rs"),
                 include_str!("../../src/lockgate/consumer.rs"),

@@ -17,11 +17,12 @@ use lockgate_image::{
     BuildKey, BuildRequest, Context, DockerfileSource, FileContent, ImageRecord, OsArch, Progress,
     ProgressEvent,
 };
+use lockgate_model::ai::{ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServicePhase, ServiceSpec, ServiceStatus};
 use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Timestamp, Urn, Value};
 use lockgate_packages::images::{Images, ImagesError, Resolved};
-use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus};
+use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus, VendorStatus};
 use lockgate_packages::pins::{Locked, PinLock, PinSpec};
 use lockgate_packages::{Node, NodeError, Packages, PackagesSettings};
 use parking_lot::Mutex;
@@ -70,6 +71,8 @@ pub(crate) struct FakeNode {
     pub(crate) routes: Mutex<BTreeMap<String, RouteSpec>>,
     pub(crate) consumers: Mutex<BTreeMap<String, ConsumerSpec>>,
     pub(crate) keys: Mutex<BTreeMap<String, ApiKeyStatus>>,
+    pub(crate) vendors: Mutex<BTreeMap<String, VendorSpec>>,
+    pub(crate) models: Mutex<BTreeMap<String, ModelSpec>>,
     /// The next apply fails with this.
     pub(crate) failure: Mutex<Option<NodeError>>,
 }
@@ -175,6 +178,45 @@ impl Node for FakeNode {
         self.keys.lock().remove(id);
         Ok(())
     }
+    async fn apply_vendor(&self, vendor: VendorSpec) -> Result<(), NodeError> {
+        self.call(format!("apply_vendor {}", vendor.name))?;
+        self.vendors.lock().insert(vendor.name.clone(), vendor);
+        Ok(())
+    }
+
+    async fn find_vendor(&self, name: &str) -> Result<Option<VendorStatus>, NodeError> {
+        self.call(format!("find_vendor {name}"))?;
+        let vendors = self.vendors.lock();
+        Ok(vendors.get(name).map(|vendor| VendorStatus {
+            base_url: vendor.base_url.to_string(),
+            has_key: vendor.key.is_some(),
+            prices: vendor.prices.clone(),
+        }))
+    }
+
+    async fn remove_vendor(&self, name: &str) -> Result<(), NodeError> {
+        self.call(format!("remove_vendor {name}"))?;
+        self.vendors.lock().remove(name);
+        Ok(())
+    }
+
+    async fn apply_model(&self, model: ModelSpec) -> Result<(), NodeError> {
+        self.call(format!("apply_model {}", model.name))?;
+        self.models.lock().insert(model.name.clone(), model);
+        Ok(())
+    }
+
+    async fn find_model(&self, name: &str) -> Result<Option<ModelSpec>, NodeError> {
+        self.call(format!("find_model {name}"))?;
+        Ok(self.models.lock().get(name).cloned())
+    }
+
+    async fn remove_model(&self, name: &str) -> Result<(), NodeError> {
+        self.call(format!("remove_model {name}"))?;
+        self.models.lock().remove(name);
+        Ok(())
+    }
+
     async fn gateway_url(&self) -> Result<String, NodeError> {
         Ok("http://127.0.0.1:8080".into())
     }

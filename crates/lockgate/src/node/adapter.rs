@@ -4,9 +4,12 @@
 use async_trait::async_trait;
 use lockgate_api::{Client, ClientError};
 use lockgate_model::ServiceId;
+use lockgate_model::ai::{ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceSpec, ServiceStatus};
-use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, Node, NodeError, RouteStatus};
+use lockgate_packages::node::{
+    ApiKeyRequest, ApiKeyStatus, Node, NodeError, RouteStatus, VendorStatus,
+};
 use tokio::sync::OnceCell;
 
 use super::connect;
@@ -179,6 +182,40 @@ impl Node for LazyNode {
             .remove_api_key(id)
             .await
             .map_err(node_error)
+    }
+
+    async fn apply_vendor(&self, vendor: VendorSpec) -> Result<(), NodeError> {
+        let applied = self.client().await?.apply_vendor(&vendor).await;
+        applied.map(drop).map_err(node_error)
+    }
+
+    async fn find_vendor(&self, name: &str) -> Result<Option<VendorStatus>, NodeError> {
+        let found = self.client().await?.find_vendor(name).await;
+        Ok(found.map_err(node_error)?.map(|view| VendorStatus {
+            base_url: view.base_url,
+            has_key: view.has_key,
+            prices: view.prices,
+        }))
+    }
+
+    async fn remove_vendor(&self, name: &str) -> Result<(), NodeError> {
+        let removed = self.client().await?.remove_vendor(name).await;
+        removed.map_err(node_error)
+    }
+
+    async fn apply_model(&self, model: ModelSpec) -> Result<(), NodeError> {
+        let applied = self.client().await?.apply_model(&model).await;
+        applied.map_err(node_error)
+    }
+
+    async fn find_model(&self, name: &str) -> Result<Option<ModelSpec>, NodeError> {
+        let found = self.client().await?.find_model(name).await;
+        found.map_err(node_error)
+    }
+
+    async fn remove_model(&self, name: &str) -> Result<(), NodeError> {
+        let removed = self.client().await?.remove_model(name).await;
+        removed.map_err(node_error)
     }
 
     async fn gateway_url(&self) -> Result<String, NodeError> {

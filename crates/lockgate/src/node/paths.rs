@@ -56,6 +56,11 @@ impl NodePaths {
         self.folder().join("node.db")
     }
 
+    /// Segments of the ledger of AI calls.
+    pub(crate) fn ledger(&self) -> PathBuf {
+        self.folder().join("ledger")
+    }
+
     /// Instances and root file systems.
     pub(crate) fn services(&self) -> PathBuf {
         self.home.join("services")

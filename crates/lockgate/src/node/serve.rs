@@ -15,7 +15,7 @@ use lockgate_diag::{Diagnostic, Secret, SourceFile, codes};
 use lockgate_gateway::{Dial, Gateway, GatewaySettings, Limits, Running};
 use lockgate_model::gateway::GatewaySpec;
 use lockgate_service::{LocalPlatform, LocalSettings, Platform, RootMode};
-use lockgate_store::{NodeKey, SqliteStore};
+use lockgate_store::{Journal, JournalLimits, NodeKey, SqliteStore};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,8 @@ use crate::workspace::App;
 
 /// Finished requests that wait for the roll-ups; more are dropped and counted by the gateway.
 const RECORDS_QUEUE: usize = 4096;
+/// How often the ledger is brought to the disk: what the death of the machine may take of it.
+const LEDGER_INTERVAL: Duration = Duration::from_millis(200);
 /// Threads of the control side; the gateway brings its own.
 const CONTROL_THREADS: usize = 2;
 /// Worker threads of the gateway at most: one a core, and a cap for large machines.
@@ -149,9 +151,26 @@ async fn serve(app: &App, settings: &NodeSettings, paths: &NodePaths) -> Result<
         .await
         .map_err(|e| node_error("the node's database cannot be opened", &e))?;
     let store = Arc::new(store);
+    let ledger = store
+        .open_ledger(&paths.ledger(), JournalLimits::default(), app.clock.now())
+        .await
+        .map_err(|e| {
+            failed(
+                codes::ai::LEDGER,
+                "the ledger of AI calls cannot be used",
+                &e,
+            )
+        })?;
+    let ledger_stop = CancellationToken::new();
+    let keeper = tokio::spawn(keep_ledger(Arc::clone(&store), ledger_stop.clone()));
     let (spec_sender, spec) = watch::channel(Arc::new(GatewaySpec::default()));
     let (records_sender, records) = mpsc::channel(RECORDS_QUEUE);
-    let gateway = start_gateway(app, settings, paths, &key, spec, records_sender, &platform)?;
+    let ends = GatewayEnds {
+        spec,
+        records: records_sender,
+        ledger,
+    };
+    let gateway = start_gateway(app, settings, paths, &key, ends, &platform)?;
     let addresses = gateway.addresses();
     let control = Control::start(ControlSettings {
         platform,
@@ -171,8 +190,31 @@ async fn serve(app: &App, settings: &NodeSettings, paths: &NodePaths) -> Result<
         gateway: Arc::new(gateway),
     };
     let result = node.listen_and_wait(app, settings, paths, addresses).await;
+    ledger_stop.cancel();
+    if keeper.await.is_err() {
+        tracing::error!("the ledger's keeper ended by a defect");
+    }
     store.close().await;
     result
+}
+
+/// Brings the ledger's entries to the disk and into the database, now and then and at the end.
+async fn keep_ledger(store: Arc<SqliteStore>, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(LEDGER_INTERVAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        let last = tokio::select! {
+            _ = ticks.tick() => false,
+            () = stop.cancelled() => true,
+        };
+        if let Err(error) = store.apply_ledger().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the ledger waits for the database");
+        }
+        if last {
+            return;
+        }
+    }
 }
 
 /// Where callers on this machine reach the gateway; a wildcard address becomes loopback.
@@ -186,13 +228,19 @@ fn gateway_url(addresses: &[SocketAddr]) -> String {
     format!("http://{address}")
 }
 
+/// The gateway's ends of what connects it with the rest of the node.
+struct GatewayEnds {
+    spec: watch::Receiver<Arc<GatewaySpec>>,
+    records: mpsc::Sender<lockgate_model::record::RequestRecord>,
+    ledger: Arc<Journal>,
+}
+
 fn start_gateway(
     app: &App,
     settings: &NodeSettings,
     paths: &NodePaths,
     key: &NodeKey,
-    spec: watch::Receiver<Arc<GatewaySpec>>,
-    records: mpsc::Sender<lockgate_model::record::RequestRecord>,
+    ends: GatewayEnds,
     platform: &Arc<dyn Platform>,
 ) -> Result<Running, CommandError> {
     let workers = std::thread::available_parallelism()
@@ -215,10 +263,10 @@ fn start_gateway(
         limits,
         clock: Arc::clone(&app.clock),
         rng: Arc::clone(&app.rng),
-        ledger: None,
+        ledger: Some(ends.ledger),
     };
     let dial = Arc::new(PlatformDial(Arc::clone(platform)));
-    Gateway::start(settings, spec, records, dial)
+    Gateway::start(settings, ends.spec, ends.records, dial)
         .map_err(|e| node_error("the gateway cannot start", &e))
 }
 
