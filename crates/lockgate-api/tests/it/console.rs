@@ -1,9 +1,14 @@
 //! The console from outside: what opens it, what does not, and what every answer carries.
 
+use lockgate_model::Clock as _;
+use lockgate_model::ai::{
+    CallEnd, CallId, CallStart, CallStatus, Ledger, LedgerEntry, Operation, Price, Rates, Usage,
+};
+use lockgate_store::JournalLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::world::{Node, route, service};
+use crate::world::{Fixed, Node, route, service};
 
 /// One request to `address`; the whole answer.
 async fn ask(address: &str, head: &str, headers: &str, body: &str) -> String {
@@ -207,5 +212,84 @@ async fn lists_are_paged_and_assets_are_kept() {
             answer.contains("x-content-type-options: nosniff\r\n"),
             "{asset}"
         );
+    }
+}
+
+/// Writes a settled call of `alias` into the node's ledger.
+fn call(ledger: &dyn Ledger, number: u32, alias: &str) {
+    let id = CallId {
+        request: format!("r{number}").into(),
+        attempt: 1,
+    };
+    let rates = Rates {
+        input: 2_000_000,
+        output: 10_000_000,
+        ..Rates::default()
+    };
+    let start = CallStart {
+        at: Fixed.now(),
+        route: "shop/dev/ai".into(),
+        consumer: None,
+        api_key: None,
+        alias: alias.into(),
+        vendor: "shop/dev/acme".into(),
+        vendor_model: "acme-1".into(),
+        operation: Operation::Chat,
+        stream: true,
+        input_estimate: 1,
+        price: Some(Price {
+            version: "0".into(),
+            currency: "USD".into(),
+            rates,
+        }),
+    };
+    let usage = Usage {
+        input: 1000,
+        output: 50,
+        ..Usage::default()
+    };
+    let end = CallEnd {
+        at: Fixed.now(),
+        status: CallStatus::Ok,
+        http_status: Some(200),
+        usage,
+        estimated: false,
+    };
+    ledger
+        .append(&LedgerEntry::Started(id.clone(), Box::new(start)))
+        .unwrap();
+    ledger.append(&LedgerEntry::Settled(id, end)).unwrap();
+}
+
+#[tokio::test]
+async fn ai_usage_is_summed_by_model() {
+    let node = Node::start().await;
+    let (address, path) = link(&node).await;
+    let cookie = cookie(&get(&address, &path, "").await);
+    let page = get(&address, "/console", &cookie).await;
+    assert!(
+        page.contains("No model was called in the last hour."),
+        "{page}"
+    );
+
+    let folder = tempfile::tempdir().unwrap();
+    let opened = node
+        .store
+        .open_ledger(folder.path(), JournalLimits::default(), Fixed.now());
+    let ledger = opened.await.unwrap();
+    for (number, alias) in [(1, "large"), (2, "large"), (3, "small")] {
+        call(ledger.as_ref(), number, alias);
+    }
+    let page = get(&address, "/console", &cookie).await;
+    for cell in [
+        r#"<th scope="row">large</th>"#,
+        r#"<th scope="row">small</th>"#,
+        r#"<td data-label="Calls" class="number">2</td>"#,
+        r#"<td data-label="Tokens in" class="number">2,000</td>"#,
+        r#"<td data-label="Tokens out" class="number">100</td>"#,
+        r#"<td data-label="Cost" class="number">0.005000 USD</td>"#,
+        r#"<td data-label="Cost" class="number">0.002500 USD</td>"#,
+    ] {
+        assert!(page.contains(cell), "{cell} is not in {page}");
     }
 }

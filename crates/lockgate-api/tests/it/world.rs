@@ -98,7 +98,7 @@ impl Platform for Machine {
     }
 }
 
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl Clock for Fixed {
     fn now(&self) -> Timestamp {
