@@ -12,6 +12,9 @@ use crate::{build, codegen, sh, tidy};
 const PROGRAMS: &[(&str, &str)] = &[
     ("nginx", "nginx-light"),
     ("newuidmap", "uidmap"),
+    ("docker-registry", "docker-registry"),
+    ("dockerd", "docker.io"),
+    ("busybox", "busybox-static"),
     ("chromium", "chromium"),
     ("python3", "python3-venv"),
     ("node", "nodejs"),

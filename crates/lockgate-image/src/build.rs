@@ -4,6 +4,7 @@
 mod archive;
 mod assemble;
 mod cache;
+mod engine;
 mod pack;
 mod prepare;
 mod staged;
@@ -18,6 +19,7 @@ use lockgate_model::{Clock, Digest, Timestamp};
 
 use crate::base::{BaseError, BaseResolver};
 use crate::context::Context;
+use crate::engine::{Engine, EngineError};
 use crate::key::BuildKey;
 use crate::os_arch::OsArch;
 use crate::store::{Store, StoreError};
@@ -64,6 +66,8 @@ pub struct BuildRequest {
     pub labels: BTreeMap<String, String>,
     /// Seconds since the epoch for every time in the image; [`DEFAULT_EPOCH`] if absent.
     pub epoch: Option<i64>,
+    /// Programs of RUN get no network.
+    pub offline: bool,
     /// Hash every file even where the stat cache knows it.
     pub verify: bool,
 }
@@ -81,6 +85,7 @@ impl BuildRequest {
             platform,
             labels: BTreeMap::new(),
             epoch: None,
+            offline: false,
             verify: false,
         }
     }
@@ -150,6 +155,9 @@ pub enum BuildError {
         #[source]
         source: BaseError,
     },
+    /// The engine did not build it.
+    #[error(transparent)]
+    Engine(EngineError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -176,6 +184,9 @@ impl BuildError {
             }
             Self::Base { .. } => {
                 vec![Diagnostic::error(codes::BASE_IMAGE, self.to_string()).caused_by_sources(self)]
+            }
+            Self::Engine(_) => {
+                vec![Diagnostic::error(codes::ENGINE_BUILD, self.to_string())]
             }
             Self::Store(_) | Self::Io { .. } | Self::Stopped => {
                 vec![
@@ -262,6 +273,7 @@ struct Inner {
     cache_dir: PathBuf,
     bases: Arc<dyn BaseResolver>,
     clock: Arc<dyn Clock>,
+    engine: Option<Engine>,
 }
 
 impl Builder {
@@ -278,8 +290,29 @@ impl Builder {
                 cache_dir,
                 bases,
                 clock,
+                engine: None,
             }),
         }
+    }
+
+    /// The same builder with an engine for stages that have RUN. It is used only for those, and
+    /// only if its socket exists.
+    #[must_use]
+    pub fn with_engine(&self, engine: Engine) -> Self {
+        Self {
+            inner: Arc::new(Inner {
+                store: self.inner.store.clone(),
+                cache_dir: self.inner.cache_dir.clone(),
+                bases: Arc::clone(&self.inner.bases),
+                clock: Arc::clone(&self.inner.clock),
+                engine: Some(engine),
+            }),
+        }
+    }
+
+    /// The engine, if there is one.
+    fn engine(&self) -> Option<&Engine> {
+        self.inner.engine.as_ref().filter(|e| e.is_there())
     }
 
     /// The store images go to.
@@ -327,6 +360,12 @@ impl Builder {
                     reference: text.clone(),
                     source,
                 })?;
+        }
+        if let Some(order) = &plan.prepared.order {
+            let engine = self.engine().ok_or_else(|| BuildError::NeedsEngine {
+                diagnostics: order.reasons().to_vec(),
+            })?;
+            return engine::run(self, engine, order, &plan.prepared, plan.key, progress).await;
         }
         // Progress may lag by this many events; then the build waits for the reporter.
         let (send, mut receive) = tokio::sync::mpsc::channel(64);

@@ -19,6 +19,10 @@ const KEY_SCHEMA: u64 = 1;
 pub struct BuildKey(Digest);
 
 impl BuildKey {
+    pub(crate) fn of(record: Digest) -> Self {
+        Self(record)
+    }
+
     /// 64 hex digits.
     pub fn hex(&self) -> String {
         self.0.hex()

@@ -39,6 +39,31 @@ struct DiffWriter {
     gzip: GzEncoder<BufWriter<BlobWriter>>,
 }
 
+impl DiffWriter {
+    fn new(store: &Store) -> Result<Self, StoreError> {
+        let out = BufWriter::with_capacity(256 * 1024, store.writer()?);
+        Ok(Self {
+            diff: Sha256::new(),
+            // The header carries no time and no name.
+            gzip: GzEncoder::new(out, Compression::new(GZIP_LEVEL)),
+        })
+    }
+
+    fn finish(self) -> Result<Layer, StoreError> {
+        let diff_id = Digest::from_bytes(self.diff.finalize().into());
+        let blob = self
+            .gzip
+            .finish()?
+            .into_inner()
+            .map_err(io::IntoInnerError::into_error)?
+            .finish()?;
+        Ok(Layer {
+            descriptor: descriptor(blob, oci::LAYER_GZIP),
+            diff_id,
+        })
+    }
+}
+
 impl Write for DiffWriter {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.gzip.write_all(buffer)?;
@@ -53,13 +78,8 @@ impl Write for DiffWriter {
 
 impl LayerWriter {
     pub(crate) fn new(store: &Store) -> Result<Self, StoreError> {
-        let out = BufWriter::with_capacity(256 * 1024, store.writer()?);
         Ok(Self {
-            tar: TarWriter::new(DiffWriter {
-                diff: Sha256::new(),
-                // The header carries no time and no name.
-                gzip: GzEncoder::new(out, Compression::new(GZIP_LEVEL)),
-            }),
+            tar: TarWriter::new(DiffWriter::new(store)?),
         })
     }
 
@@ -70,19 +90,27 @@ impl LayerWriter {
 
     /// Completes the blob.
     pub(crate) fn finish(self) -> Result<Layer, StoreError> {
-        let inner = self.tar.finish()?;
-        let diff_id = Digest::from_bytes(inner.diff.finalize().into());
-        let blob = inner
-            .gzip
-            .finish()?
-            .into_inner()
-            .map_err(io::IntoInnerError::into_error)?
-            .finish()?;
-        Ok(Layer {
-            descriptor: descriptor(blob, oci::LAYER_GZIP),
-            diff_id,
-        })
+        self.tar.finish()?.finish()
     }
+}
+
+/// Makes a layer of a finished archive: compressed, or as it is when it is compressed already.
+pub(crate) fn pack_archive(store: &Store, archive: &mut dyn Read) -> Result<Layer, StoreError> {
+    let mut input = BufReader::with_capacity(256 * 1024, archive);
+    if !io::BufRead::fill_buf(&mut input)?.starts_with(&[0x1f, 0x8b]) {
+        let mut out = DiffWriter::new(store)?;
+        io::copy(&mut input, &mut out)?;
+        return out.finish();
+    }
+    let mut writer = store.writer()?;
+    io::copy(&mut input, &mut writer)?;
+    let descriptor = descriptor(writer.finish()?, oci::LAYER_GZIP);
+    let mut diff = Sha256::new();
+    io::copy(&mut open_layer(store, &descriptor)?, &mut diff)?;
+    Ok(Layer {
+        descriptor,
+        diff_id: Digest::from_bytes(diff.finalize().into()),
+    })
 }
 
 /// Opens a layer for reading its archive, decompressed. The blob's digest is checked when the

@@ -5,8 +5,8 @@
 //!
 //! The digest of a build is known before it happens: [`Builder::plan`] names every input in a
 //! [`BuildKey`], and a known key means a known digest. Images are assembled in process, layer by
-//! layer, with bytes that depend on nothing but the inputs; stages with RUN are refused with
-//! [`BuildError::NeedsEngine`].
+//! layer, with bytes that depend on nothing but the inputs; stages with RUN go to an [`Engine`] and are
+//! refused with [`BuildError::NeedsEngine`] where there is none.
 //!
 //! This crate knows no stacks and never executes anything; it never reads the wall clock (a
 //! `Clock` is passed in) except to compare it with file times (`context::stat_cache`).
@@ -15,6 +15,7 @@
 mod base;
 mod context;
 mod dockerfile;
+mod engine;
 mod ignore;
 mod key;
 mod layer;
@@ -37,6 +38,7 @@ pub use build::{
     ProgressEvent, Silent,
 };
 pub use context::{Context, ContextFile, FileContent};
+pub use engine::{Engine, EngineError};
 pub use key::BuildKey;
 pub use layer::{LAYER_FORMAT, Layer};
 pub use os_arch::OsArch;

@@ -3,10 +3,10 @@
 //! [`World`] is a temporary home and project; [`World::run`] runs the binary in it and keeps
 //! exit code, data and talk apart. [`http`] is a client small enough to see what was received.
 //! [`example`] takes an example from nothing through up, probe, no-op, edit and destroy; the
-//! tests and `cargo xtask example` call the same code. [`registry`] starts a real
-//! server, [`proxy`] breaks what goes to it.
+//! tests and `cargo xtask example` call the same code. [`registry`] and [`docker`]
+//! start real servers, [`proxy`] breaks what goes to them.
 //!
-//! [`languages`] brings the packages of Python and Node.js programs.
+//! [`vendor`] is a vendor of AI models that misbehaves on request. [`languages`] brings the packages of Python and Node.js programs.
 //!
 //! It never mocks a stage: whatever it starts is the program that users run, and everything it
 //! started is gone when a [`World`] is dropped.
@@ -16,6 +16,7 @@
 )]
 
 pub mod browser;
+pub mod docker;
 pub mod example;
 pub mod http;
 pub mod languages;
@@ -23,6 +24,7 @@ pub mod load;
 mod process;
 pub mod proxy;
 pub mod registry;
+pub mod vendor;
 pub mod world;
 
 pub use world::{Output, World};

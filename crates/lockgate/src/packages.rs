@@ -5,7 +5,7 @@ use std::sync::Arc;
 use lockgate_config::{Project, StackConfig};
 use lockgate_diag::codes;
 use lockgate_engine::Providers;
-use lockgate_image::{Builder, Registries, RegistryResolver, RegistrySettings, Store};
+use lockgate_image::{Builder, Engine, Registries, RegistryResolver, RegistrySettings, Store};
 use lockgate_model::PropertyMap;
 use lockgate_packages::images::{Images, LocalImages};
 use lockgate_packages::{Packages, PackagesSettings};
@@ -36,7 +36,10 @@ pub(crate) fn images(app: &App) -> Result<Arc<dyn Images>, CommandError> {
     let resolver = Arc::new(RegistryResolver::new(registries));
     let cache = app.environment.home.join("cache");
     let bases = Arc::clone(&resolver);
-    let builder = Builder::new(store, cache, bases, Arc::clone(&app.clock));
+    let mut builder = Builder::new(store, cache, bases, Arc::clone(&app.clock));
+    if let Some(socket) = &app.environment.docker_socket {
+        builder = builder.with_engine(Engine::new(socket.clone()));
+    }
     let images = LocalImages::new(builder, resolver, Arc::clone(&app.clock));
     Ok(Arc::new(images))
 }

@@ -35,6 +35,9 @@ const CHILD_VARS: &[&str] = &[
     "SSL_CERT_DIR",
 ];
 
+/// Where Docker Engines listen.
+const DOCKER_SOCKET: &str = "/var/run/docker.sock";
+
 /// Variables that programs with credentials need to find their key ring.
 const HELPER_VARS: &[&str] = &[
     "PATH",
@@ -59,6 +62,8 @@ pub(crate) struct Environment {
     pub(crate) child: Vec<(String, String)>,
     /// Docker's `config.json`, for credentials of registries.
     pub(crate) docker_config: Option<PathBuf>,
+    /// Socket of the Docker Engine that builds images with RUN.
+    pub(crate) docker_socket: Option<PathBuf>,
     /// The environment of programs that hold those credentials.
     pub(crate) helper: Vec<(String, String)>,
     /// Names a fault point at which a test wants this process to die; see `testkit`.
@@ -92,6 +97,7 @@ impl Environment {
             passphrase,
             child: pick(CHILD_VARS),
             docker_config: docker_config(),
+            docker_socket: docker_socket(),
             helper: pick(HELPER_VARS),
             fault: var("LOCKGATE_TEST_FAULT"),
         })
@@ -109,6 +115,15 @@ fn docker_config() -> Option<PathBuf> {
     let folder = var("DOCKER_CONFIG").map(PathBuf::from);
     let folder = folder.or_else(|| Some(Path::new(&var("HOME")?).join(".docker")))?;
     Some(folder.join("config.json"))
+}
+
+/// `DOCKER_HOST`, which must be a Unix socket, else the usual place.
+fn docker_socket() -> Option<PathBuf> {
+    match var("DOCKER_HOST") {
+        None => Some(PathBuf::from(DOCKER_SOCKET)),
+        // Another kind of address counts as none: builds with RUN say what they miss.
+        Some(host) => host.strip_prefix("unix://").map(PathBuf::from),
+    }
 }
 
 /// `LOCKGATE_HOME`, else the XDG data folder (XDG Base Directory Specification).

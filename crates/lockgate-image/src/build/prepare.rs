@@ -12,6 +12,7 @@ use lockgate_model::{Digest, Timestamp};
 
 use super::{
     BuildError, BuildPlan, BuildRequest, Builder, Changes, DEFAULT_EPOCH, DockerfileSource, cache,
+    engine,
 };
 use crate::base::BaseSource;
 use crate::context::{
@@ -32,11 +33,17 @@ const IGNORE_BYTES_MAX: u64 = 1024 * 1024;
 /// Images named by the Dockerfile: text, where it comes from, manifest digest.
 pub(super) type Images = Vec<(String, BaseSource, Digest)>;
 
+/// Stages with their place in the file.
+pub(super) type Stages = Vec<(usize, Stage)>;
+
+/// Paths of the context that COPY names; `None` when links led beyond them.
+pub(super) type Copied = Option<Vec<Vec<u8>>>;
+
 /// The parsed front end, before base images are known.
 pub(super) struct Front {
     pub(super) dockerfile: Dockerfile,
     ignore: Ignore,
-    outline: Outline,
+    pub(super) outline: Outline,
     passed: recipe::PassedArgs,
     /// Everything found so far, errors included.
     diagnostics: Vec<Diagnostic>,
@@ -53,7 +60,7 @@ pub(super) struct Picked {
 #[derive(Debug)]
 pub(super) struct Prepared {
     pub(super) file: Arc<SourceFile>,
-    pub(super) stages: Vec<(usize, Stage)>,
+    pub(super) stages: Stages,
     pub(super) config: ImageConfig,
     pub(super) epoch: i64,
     pub(super) tree: Tree,
@@ -62,6 +69,9 @@ pub(super) struct Prepared {
     pub(super) images: Images,
     /// Where the list of copied paths is remembered.
     pub(super) tree_id: String,
+    pub(super) copied: Copied,
+    /// What a build engine does in place of the assembler.
+    pub(super) order: Option<engine::Order>,
 }
 
 impl Front {
@@ -238,9 +248,18 @@ pub(super) fn prepare(
             builder.store().image(&digest)?.config.config,
         ))
     };
-    let stages = evaluate_stages(&front, &digests, &base_of, &mut warnings)?;
+    let (stages, engine_only) = evaluate_stages(&front, &digests, &base_of, &mut warnings)?;
+    let order = match builder.engine() {
+        _ if engine_only.is_empty() => None,
+        Some(_) => Some(engine::order(&front, request, &images, engine_only)?),
+        None => {
+            return Err(BuildError::NeedsEngine {
+                diagnostics: engine_only,
+            });
+        }
+    };
     let file = Arc::clone(&front.dockerfile.file);
-    let (tree, selections) = scan_and_select(request, &front, &stages, &mut warnings)?;
+    let (tree, selections, copied) = scan_and_select(request, &front, &stages, &mut warnings)?;
     let hashes = hash_selections(builder, request, &tree, &selections, stamp)?;
     let epoch = request.epoch.unwrap_or(DEFAULT_EPOCH);
     let config = final_config(request, &stages, epoch);
@@ -257,6 +276,7 @@ pub(super) fn prepare(
     }
     let numbered: Vec<(usize, &Stage)> = stages.iter().map(|(i, s)| (*i, s)).collect();
     let key = key::build_key(&config, epoch, &numbered, &keys);
+    let key = order.as_ref().map_or(key, |o| o.key(key, &images));
     let known = cache::find_record(builder, key);
     let tree_id = cache::tree_id(request);
     let prepared = Prepared {
@@ -268,6 +288,8 @@ pub(super) fn prepare(
         picked,
         images,
         tree_id,
+        copied,
+        order,
     };
     let changes = if known.is_some() {
         Changes::default()
@@ -291,7 +313,7 @@ fn evaluate_stages(
     digests: &BTreeMap<String, Digest>,
     base_of: &BaseOf<'_>,
     warnings: &mut Vec<Diagnostic>,
-) -> Result<Vec<(usize, Stage)>, BuildError> {
+) -> Result<(Stages, Vec<Diagnostic>), BuildError> {
     let (mut diagnostics, mut engine_only) = (Vec::new(), Vec::new());
     let mut done: BTreeMap<usize, (Stage, _)> = BTreeMap::new();
     for index in &front.outline.reachable {
@@ -349,16 +371,10 @@ fn evaluate_stages(
     if diagnostics.iter().any(Diagnostic::is_error) {
         return Err(BuildError::Invalid { diagnostics });
     }
-    if !engine_only.is_empty() {
-        return Err(BuildError::NeedsEngine {
-            diagnostics: engine_only,
-        });
-    }
     warnings.extend(diagnostics);
-    Ok(done
-        .into_iter()
-        .map(|(index, (stage, _))| (index, stage))
-        .collect())
+    let stages = done.into_iter();
+    let stages = stages.map(|(index, (stage, _))| (index, stage)).collect();
+    Ok((stages, engine_only))
 }
 
 fn context_copies(stages: &[(usize, Stage)]) -> impl Iterator<Item = &Copy> {
@@ -387,7 +403,7 @@ fn scan_and_select(
     front: &Front,
     stages: &[(usize, Stage)],
     warnings: &mut Vec<Diagnostic>,
-) -> Result<(Tree, Vec<Selected>), BuildError> {
+) -> Result<(Tree, Vec<Selected>, Copied), BuildError> {
     let prefixes: Vec<Vec<u8>> = context_copies(stages)
         .flat_map(|copy| patterns(copy).into_iter().map(context::static_prefix))
         .collect();
@@ -395,7 +411,7 @@ fn scan_and_select(
         let selections = context_copies(stages)
             .map(|_| Selected::default())
             .collect();
-        return Ok((Tree::default(), selections));
+        return Ok((Tree::default(), selections, None));
     }
     let file = &front.dockerfile.file;
     let mut scope = Scope::Paths(prefixes);
@@ -421,7 +437,11 @@ fn scan_and_select(
         for (selected, copy) in selections.iter().zip(context_copies(stages)) {
             warn_selected(selected, copy, file, warnings);
         }
-        return Ok((tree, selections));
+        let copied = match scope {
+            Scope::Everything => None,
+            Scope::Paths(paths) => Some(paths),
+        };
+        return Ok((tree, selections, copied));
     }
 }
 

@@ -347,13 +347,17 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The `--from` values of a COPY (ADD has none).
+/// The values of `COPY --from=` and `RUN --mount=…,from=` (ADD has none).
 fn from_flags(instruction: &Instruction) -> impl Iterator<Item = (&str, Span)> {
-    instruction
-        .flags
-        .iter()
-        .filter(|f| instruction.keyword == Keyword::Copy && f.name == "from")
-        .filter_map(|f| Some((f.value.as_deref()?, f.span)))
+    instruction.flags.iter().filter_map(|flag| {
+        let value = flag.value.as_deref()?;
+        let from = match (instruction.keyword, flag.name.as_str()) {
+            (Keyword::Copy, "from") => value,
+            (Keyword::Run, "mount") => value.split(',').find_map(|p| p.strip_prefix("from="))?,
+            _ => return None,
+        };
+        Some((from, flag.span))
+    })
 }
 
 /// The earlier stage that a `--from` names, by name or index.

@@ -266,7 +266,9 @@ impl Evaluation<'_> {
                 "`RUN` needs a build engine, the assembler executes no programs",
             )
             .at(&self.dockerfile.file, i.span, "")
-            .hint("start a Docker Engine and set `builder: engine`")
+            .hint(
+                "start a Docker Engine; if its socket is not the usual one, name it in DOCKER_HOST",
+            )
             .hint("run the step before the build and `COPY` its result")
             .hint("build the image elsewhere and reference it by digest"),
         );

@@ -3,6 +3,7 @@
 
 mod build;
 mod copy;
+mod engine;
 mod gate;
 mod golden;
 mod hostile;

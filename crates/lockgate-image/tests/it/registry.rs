@@ -16,7 +16,7 @@ use lockgate_testkit::registry::{PASSWORD, Registry, USER};
 use crate::support::{Bench, Frozen};
 
 /// The same "random" number always.
-struct Fixed;
+pub(crate) struct Fixed;
 
 impl Rng for Fixed {
     fn fill(&self, buffer: &mut [u8]) {

@@ -85,6 +85,7 @@ impl Build {
                 }
             }
         }
+        request.offline = bag::boolean(inputs, "offline").unwrap_or(false);
         request.target = bag::text(inputs, "target").map(str::to_owned);
         request.labels = bag::text_map(inputs, "labels");
         Ok(Some(request))
