@@ -10,13 +10,14 @@ use crate::{build, root};
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let name = args
         .first()
-        .context("which example? `hello`, `python` or `typescript`")?;
+        .context("which example? `ai`, `hello`, `python` or `typescript`")?;
     let release = args.iter().any(|arg| arg == "--release");
     match name.as_str() {
+        "ai" => ai(release),
         "hello" => hello(release),
         "python" => greeting(release, name, Language::Python),
         "typescript" => greeting(release, name, Language::Nodejs),
-        other => bail!("no example `{other}`; there are: hello, python, typescript"),
+        other => bail!("no example `{other}`; there are: ai, hello, python, typescript"),
     }
 }
 
@@ -47,6 +48,23 @@ fn hello(release: bool) -> Result<()> {
     );
     section("destroy", report.destroyed.time, &report.destroyed.talk);
     println!("--- nothing left behind");
+    Ok(())
+}
+
+fn ai(release: bool) -> Result<()> {
+    let exe = build(release)?;
+    let report = example::ai(&exe, &root()?.join("examples/ai"))?;
+    for (title, output) in [
+        ("up", &report.first),
+        ("the published SDK", &report.asked),
+        ("lockgate ai usage", &report.usage_text),
+        ("up again", &report.no_op),
+        ("destroy", &report.destroyed),
+    ] {
+        let time = output.time.as_secs_f64();
+        println!("--- {title} ({time:.2} s)\n{}{}", output.talk, output.data);
+    }
+    println!("--- the vendor saw {} calls", report.seen.len());
     Ok(())
 }
 

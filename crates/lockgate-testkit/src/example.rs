@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::http;
 use crate::languages::{self, Language};
 use crate::load::{Seen, Steady};
+use crate::vendor;
 use crate::world::{Output, World};
 
 /// What was seen on the way; printed by `cargo xtask example`, asserted by tests.
@@ -141,6 +142,79 @@ pub fn greeting(exe: &Path, folder: &Path, language: Language) -> Result<Greetin
         no_op,
         changed,
         masked,
+        destroyed,
+    })
+}
+
+/// What the life of the AI example looked like.
+#[derive(Debug)]
+pub struct AiReport {
+    /// The first `up`.
+    pub first: Output,
+    /// What the published SDK said.
+    pub asked: Output,
+    /// `lockgate ai usage`, as data.
+    pub usage: Value,
+    /// The same as text.
+    pub usage_text: Output,
+    /// What the vendor saw.
+    pub seen: Vec<vendor::Seen>,
+    /// The second `up`, which changes nothing.
+    pub no_op: Output,
+    /// Files of the home folder that hold the vendor's key; there must be none.
+    pub leaks: Vec<std::path::PathBuf>,
+    /// Destroy.
+    pub destroyed: Output,
+}
+
+/// A world in which the AI example runs against `vendor`.
+pub fn ai_world(exe: &Path, folder: &Path, vendor: &vendor::Vendor) -> Result<World> {
+    let world = World::with_project(exe, folder)?;
+    let url = vendor.url();
+    let set = |args: &[&str]| world.run(args)?.expect(0);
+    set(&["stack", "init", "dev"])?;
+    set(&["config", "set", "vendorUrl", &url])?;
+    set(&["config", "set", "--secret", "vendorKey", vendor::KEY])?;
+    Ok(world)
+}
+
+/// Takes `examples/ai` through its whole life against the test vendor.
+pub fn ai(exe: &Path, folder: &Path) -> Result<AiReport> {
+    let vendor = vendor::Vendor::start(Duration::ZERO)?;
+    let world = ai_world(exe, folder, &vendor)?;
+    let first = world.run(&["up", "--yes"])?.expect(0)?;
+    let (url, key) = endpoint(&world)?;
+    let python = languages::packages(exe, Language::Python)?.join("bin/python");
+    let start = std::time::Instant::now();
+    let output = std::process::Command::new(python)
+        .arg("ask.py")
+        .current_dir(world.project())
+        .env("OPENAI_BASE_URL", &url)
+        .env("OPENAI_API_KEY", &key)
+        .output()
+        .context("start the SDK")?;
+    let asked = Output {
+        code: output.status.code(),
+        data: String::from_utf8_lossy(&output.stdout).into_owned(),
+        talk: String::from_utf8_lossy(&output.stderr).into_owned(),
+        time: start.elapsed(),
+    }
+    .expect(0)?;
+    let usage = ["ai", "usage", "--json"];
+    let usage = world.run(&usage)?.expect(0)?.json()?;
+    let usage_text = world.run(&["ai", "usage"])?.expect(0)?;
+    let no_op = world.run(&["up", "--yes"])?.expect(0)?;
+    let leaks = world.files_with(vendor::KEY)?;
+    let destroyed = world.run(&["destroy", "--yes"])?.expect(0)?;
+    world.close()?;
+    Ok(AiReport {
+        first,
+        asked,
+        usage,
+        usage_text,
+        seen: vendor.log(),
+        no_op,
+        leaks,
         destroyed,
     })
 }

@@ -1,12 +1,14 @@
 //! Lockgate through its front door: the real binary, in a world of its own per test.
 
 mod console;
+mod ai;
 mod crash;
 mod faults;
 mod hello;
 mod images;
 mod languages;
 mod program;
+mod registries;
 mod secrets;
 mod services;
 mod stacks;
