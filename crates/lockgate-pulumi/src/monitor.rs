@@ -267,8 +267,8 @@ impl ResourceMonitor for MonitorService {
     ) -> Result<Response<ReadResourceResponse>, Status> {
         let run = &self.run;
         run.open()?;
-        let caller = run.caller(request.metadata());
-        let request = request.into_inner();
+        let (metadata, _, request) = request.into_parts();
+        let caller = run.caller(&metadata);
         let accepts = Accepts {
             secrets: request.accept_secrets,
             references: request.accept_resources,
@@ -291,9 +291,9 @@ impl ResourceMonitor for MonitorService {
         request: Request<RegisterResourceRequest>,
     ) -> Result<Response<RegisterResourceResponse>, Status> {
         self.run.open()?;
-        let caller = self.run.caller(request.metadata());
-        let response = self.register(request.get_ref().clone(), &caller).await?;
-        Ok(Response::new(response))
+        let (metadata, _, request) = request.into_parts();
+        let caller = self.run.caller(&metadata);
+        self.register(request, &caller).await.map(Response::new)
     }
 
     async fn register_resource_outputs(

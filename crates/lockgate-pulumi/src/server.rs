@@ -228,3 +228,6 @@ impl Body for Answer {
         self.body.size_hint()
     }
 }
+
+#[cfg(test)]
+mod tests;

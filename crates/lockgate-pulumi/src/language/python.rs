@@ -145,8 +145,17 @@ pub(super) fn install(
     }
     let python = interpreter(&venv);
     let python = python.to_string_lossy();
-    let quiet = "--disable-pip-version-check";
-    let argv = [&*python, "-m", "pip", "install", quiet, "-r", REQUIREMENTS];
+    let no_check = "--disable-pip-version-check";
+    let argv = [
+        &*python,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        no_check,
+        "-r",
+        REQUIREMENTS,
+    ];
     steps.push(step(&argv, &folder));
     Ok(steps)
 }

@@ -3,12 +3,15 @@
 // where the SDK looks for it.
 "use strict";
 
-const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
-const config = {};
-for (const [key, value] of Object.entries(given.config)) {
-    // The form with `config` in the middle is what the Node.js SDK reads.
-    const colon = key.indexOf(":");
-    config[`${key.slice(0, colon)}:config:${key.slice(colon + 1)}`] = value;
+// Child processes of Node.js start with the same options; they inherit what was left here.
+if (process.env.PULUMI_CONFIG === undefined) {
+    const given = JSON.parse(require("fs").readFileSync(0, "utf8"));
+    const config = {};
+    for (const [key, value] of Object.entries(given.config)) {
+        // The form with `config` in the middle is what the Node.js SDK reads.
+        const colon = key.indexOf(":");
+        config[`${key.slice(0, colon)}:config:${key.slice(colon + 1)}`] = value;
+    }
+    process.env.PULUMI_CONFIG = JSON.stringify(config);
+    process.env.PULUMI_CONFIG_SECRET_KEYS = JSON.stringify(given.secretKeys);
 }
-process.env.PULUMI_CONFIG = JSON.stringify(config);
-process.env.PULUMI_CONFIG_SECRET_KEYS = JSON.stringify(given.secretKeys);
