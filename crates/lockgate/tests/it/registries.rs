@@ -1,0 +1,128 @@
+//! Images from and to a real registry: a pin that stays until it is updated, a push that waits
+//! for the stack.
+
+use anyhow::{Result, ensure};
+use lockgate_testkit::http;
+use lockgate_testkit::registry::Registry;
+
+use crate::support::{steps, world};
+
+fn program(address: &str, greeting: &str) -> String {
+    format!(
+        r#"name: shop
+runtime: yaml
+resources:
+  image:
+    type: lockgate:image:Build
+    properties:
+      name: web
+      context: {{ "fn::assetArchive": {{ app: {{ "fn::stringAsset": "{greeting}" }} }} }}
+      dockerfileInline: "FROM scratch\nCOPY app /app"
+      push: true
+      registry: {address}/team
+      tags: ["1.0.0"]
+outputs:
+  ref: ${{image.ref}}
+"#
+    )
+}
+
+fn pin(address: &str) -> String {
+    format!(
+        r#"name: site
+runtime: yaml
+resources:
+  base:
+    type: lockgate:image:Pin
+    properties:
+      image: {address}/team/web
+      rule: semver
+      range: ^1
+  gate:
+    type: lockgate:image:Gate
+    properties:
+      image: ${{base.ref}}
+outputs:
+  ref: ${{gate.ref}}
+  tag: ${{base.tag}}
+"#
+    )
+}
+
+fn tags(address: &str) -> Result<String> {
+    Ok(http::get(&format!("http://{address}/v2/team/web/tags/list"), &[])?.body)
+}
+
+#[test]
+fn a_pushed_image_is_pinned_and_the_pin_moves_only_when_told() -> Result<()> {
+    let registry = Registry::start()?;
+    let address = registry.address();
+    let shop = world(&program(address, "one"))?;
+    shop.run(&["preview"])?.expect(0)?;
+    ensure!(tags(address)?.contains("NAME_UNKNOWN"), "a preview pushed");
+    shop.run(&["up", "--yes"])?.expect(0)?;
+    ensure!(tags(address)?.contains("1.0.0"), "nothing was pushed");
+    let pushed = shop.run(&["stack", "output", "ref"])?.expect(0)?.data;
+
+    // Another machine: its own home, its own store.
+    let site = world(&pin(address))?;
+    let lock = site.project().join("lockgate.lock");
+    site.run(&["preview"])?.expect(0)?;
+    ensure!(!lock.exists(), "a preview wrote the lock");
+    site.run(&["up", "--yes"])?.expect(0)?;
+    let pinned = site.run(&["stack", "output", "ref"])?.expect(0)?.data;
+    ensure!(pinned == pushed, "{pinned} is not {pushed}");
+    let first = fs_err::read_to_string(&lock)?;
+    ensure!(first.contains("tag = \"1.0.0\""), "{first}");
+
+    // A newer version appears.
+    let next = program(address, "two").replace("1.0.0", "1.1.0");
+    shop.write("Pulumi.yaml", &next)?;
+    shop.run(&["up", "--yes"])?.expect(0)?;
+    site.run(&["up", "--yes", "--expect-no-changes"])?
+        .expect(0)?;
+    ensure!(
+        fs_err::read_to_string(&lock)? == first,
+        "the lock moved by itself"
+    );
+    let drift = site.run(&["pin", "web", "--json"])?.expect(0)?.json()?;
+    let row = &drift["pins"][0];
+    ensure!(
+        row["state"] == "moved" && row["nowTag"] == "1.1.0",
+        "{drift}"
+    );
+    site.run(&["pin", "wbe"])?.expect(2)?;
+
+    site.run(&["pin", "--update"])?.expect(0)?;
+    ensure!(
+        fs_err::read_to_string(&lock)? != first,
+        "the lock did not move"
+    );
+    let preview = site.run(&["preview", "--json"])?.expect(0)?;
+    let found = steps(&preview)?;
+    ensure!(found == ["update base", "update gate"], "{found:?}");
+    site.run(&["up", "--yes"])?.expect(0)?;
+    let tag = site.run(&["stack", "output", "tag"])?.expect(0)?.data;
+    ensure!(tag.trim() == "1.1.0", "{tag}");
+    Ok(())
+}
+
+#[test]
+fn a_lock_lets_a_stack_come_up_without_the_registry() -> Result<()> {
+    let registry = Registry::start()?;
+    let shop = world(&program(registry.address(), "one"))?;
+    shop.run(&["up", "--yes"])?.expect(0)?;
+    let site = world(&pin(registry.address()))?;
+    site.run(&["up", "--yes"])?.expect(0)?;
+    let address = registry.address().to_owned();
+    drop(registry);
+    site.run(&["up", "--yes", "--expect-no-changes"])?
+        .expect(0)?;
+    let failed = site.run(&["pin"])?.expect(1)?;
+    ensure!(failed.talk.contains("LG0330"), "{}", failed.talk);
+    // A pin that is not locked needs the registry, and says so.
+    site.write("Pulumi.yaml", &pin(&address).replace("^1", "^2"))?;
+    let failed = site.run(&["preview"])?.expect(1)?;
+    ensure!(failed.talk.contains(&address), "{}", failed.talk);
+    Ok(())
+}
