@@ -1,6 +1,10 @@
 //! AI routes through the front door: the published SDK, a ledger that agrees with the vendor,
 //! vendors that misbehave.
 
+mod client;
+mod faults;
+mod ledger;
+
 use std::collections::BTreeMap;
 
 use anyhow::Result;
@@ -57,7 +61,7 @@ fn the_published_sdk_is_served_and_every_call_is_in_the_ledger() -> Result<()> {
 }
 
 /// Rows of the ledger by the id of the request; each request was one call.
-pub(crate) fn by_request(usage: &Value) -> BTreeMap<String, &Value> {
+fn by_request(usage: &Value) -> BTreeMap<String, &Value> {
     let calls = usage["calls"].as_array().expect("a list of calls");
     let rows: BTreeMap<String, &Value> = calls
         .iter()
