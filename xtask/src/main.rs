@@ -8,7 +8,7 @@
 //! | `example NAME` | runs an example from nothing to a probed endpoint and back |
 //! | `bench NAME` | measures, beside a peer or a floor, in one run |
 //! | `codegen [--check]` | generated reference pages |
-//! | `picture` | the terminal picture of the README, from a real run |
+//! | `picture [NAME]` | the pictures of the README, from real runs |
 #![expect(
     clippy::disallowed_methods,
     reason = "a developer tool measures real time and reads the real environment"
@@ -33,12 +33,12 @@ fn main() -> ExitCode {
         Some("check") => test::run(false),
         Some("tidy") => tidy::run(),
         Some("example") => example::run(&args[1..]),
-        Some("picture") => picture::run(),
+        Some("picture") => picture::run(args.get(1).map(String::as_str)),
         Some("bench") => bench::run(&args[1..]),
         Some("codegen") => codegen::run(args.iter().any(|a| a == "--check")),
         _ => {
             println!(
-                "usage: cargo xtask test|check|tidy|example NAME|bench NAME|codegen [--check]|picture"
+                "usage: cargo xtask test|check|tidy|example NAME|bench NAME|codegen [--check]|picture [NAME]"
             );
             return ExitCode::from(2);
         }

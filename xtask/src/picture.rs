@@ -1,8 +1,11 @@
-//! `cargo xtask picture`: the terminal picture of the README, made from a real run.
+//! `cargo xtask picture`: the pictures of the README, made from real runs.
+
+mod console;
 
 use std::fmt::Write as _;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use lockgate_testkit::{World, example, http};
 
 use crate::{build, root};
@@ -12,10 +15,21 @@ const COLUMNS: usize = 96;
 const CHARACTER_WIDTH: f64 = 8.4;
 const LINE_HEIGHT: f64 = 19.0;
 
+/// Makes the picture of this name, or all.
+pub(crate) fn run(name: Option<&str>) -> Result<()> {
+    fs_err::create_dir_all(root()?.join("docs/pictures"))?;
+    match name {
+        Some("quickstart") => quickstart(&build(true)?),
+        // The page's numbers are of traffic, not of speed: a debug build will do.
+        Some("console") => console::run(&build(false)?),
+        Some(other) => bail!("there is no picture `{other}`; there are quickstart and console"),
+        None => run(Some("quickstart")).and_then(|()| run(Some("console"))),
+    }
+}
+
 /// Runs the quickstart and draws what it printed.
-pub(crate) fn run() -> Result<()> {
-    let exe = build(true)?;
-    let world = World::with_project(&exe, &root()?.join("examples/hello"))?;
+fn quickstart(exe: &Path) -> Result<()> {
+    let world = World::with_project(exe, &root()?.join("examples/hello"))?;
     let up = world
         .run(&["up", "--yes", "--color", "always"])?
         .expect(0)?;
@@ -34,9 +48,6 @@ pub(crate) fn run() -> Result<()> {
     lines.push("\u{1b}[1m$ lockgate up --yes --cwd examples/hello\u{1b}[0m".to_owned());
     lines.extend(again.talk.lines().map(str::to_owned));
     let path = root()?.join("docs/pictures/quickstart.svg");
-    if let Some(folder) = path.parent() {
-        fs_err::create_dir_all(folder)?;
-    }
     fs_err::write(&path, draw(&lines))?;
     println!("wrote {}", path.display());
     Ok(())

@@ -52,12 +52,24 @@ impl Client {
 
     /// Sends a GET and reads the whole answer.
     pub fn get(&mut self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
-        let mut head = format!("GET {path} HTTP/1.1\r\nhost: {}\r\n", self.host);
+        self.send(&format!("GET {path}"), headers, "")
+    }
+
+    /// Sends a POST with a body and reads the whole answer.
+    pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+        let length = body.len().to_string();
+        let headers = [headers, &[("content-length", &length)]].concat();
+        self.send(&format!("POST {path}"), &headers, body)
+    }
+
+    fn send(&mut self, start: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+        let mut text = format!("{start} HTTP/1.1\r\nhost: {}\r\n", self.host);
         for (name, value) in headers {
-            head.push_str(&format!("{name}: {value}\r\n"));
+            text.push_str(&format!("{name}: {value}\r\n"));
         }
-        head.push_str("\r\n");
-        self.stream.get_mut().write_all(head.as_bytes())?;
+        text.push_str("\r\n");
+        text.push_str(body);
+        self.stream.get_mut().write_all(text.as_bytes())?;
         self.answer()
     }
 
@@ -117,12 +129,24 @@ impl Client {
 
 /// One GET on a connection of its own; `url` is `http://host:port/path`.
 pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let (address, path) = split(url)?;
+    Client::connect(address)?.get(&path, headers)
+}
+
+/// One POST of JSON on a connection of its own; `url` is `http://host:port/path`.
+pub fn post(url: &str, headers: &[(&str, &str)], json: &str) -> Result<Answer> {
+    let (address, path) = split(url)?;
+    let headers = [headers, &[("content-type", "application/json")]].concat();
+    Client::connect(address)?.post(&path, &headers, json)
+}
+
+/// Address and path of a URL.
+fn split(url: &str) -> Result<(&str, String)> {
     let rest = url
         .strip_prefix("http://")
         .with_context(|| format!("not plain HTTP: {url}"))?;
-    let (address, path) = match rest.split_once('/') {
+    Ok(match rest.split_once('/') {
         Some((address, path)) => (address, format!("/{path}")),
         None => (rest, "/".to_owned()),
-    };
-    Client::connect(address)?.get(&path, headers)
+    })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use lockgate_testkit::world::wait_until;
-use lockgate_testkit::{World, browser, example, http};
+use lockgate_testkit::{World, browser, example, http, vendor};
 
 use crate::support::{example as folder, exe};
 
@@ -92,6 +92,40 @@ fn the_console_shows_what_the_node_runs_and_answers() -> Result<()> {
         let seen = browser::photograph(&world, &link(&world)?, size, &picture)?;
         assert_eq!(seen.complaints, [""; 0]);
         assert_eq!(browser::dimensions(&picture)?, size);
+    }
+    world.run(&["destroy", "--yes"])?.expect(0)?;
+    world.close()
+}
+
+#[test]
+fn the_console_shows_ai_usage_by_model() -> Result<()> {
+    let vendor = vendor::Vendor::start(Duration::ZERO)?;
+    let world = example::ai_world(exe(), &folder("ai"), &vendor)?;
+    world.run(&["up", "--yes"])?.expect(0)?;
+    let (url, key) = example::endpoint(&world)?;
+    let bearer = format!("Bearer {key}");
+    let ask = r#"{"model":"fast","messages":[{"role":"user","content":"Say a few words."}]}"#;
+    for _ in 0..2 {
+        let url = format!("{url}/chat/completions");
+        let answer = http::post(&url, &[("authorization", &bearer)], ask)?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    let seen = browser::read(&world, &link(&world)?)?;
+    assert_eq!(seen.complaints, [""; 0]);
+    let told = vendor.log();
+    let input: u64 = told.iter().map(|call| call.input).sum();
+    let output: u64 = told.iter().map(|call| call.output).sum();
+    // Pico-dollars a token, from the example's price file.
+    let micros = (input * 150_000 + output * 600_000) / 1_000_000;
+    for (column, value) in [
+        ("Calls", "2".to_owned()),
+        ("Failed", "0".to_owned()),
+        ("Tokens in", input.to_string()),
+        ("Tokens out", output.to_string()),
+        ("Cost", format!("0.{micros:06} USD")),
+    ] {
+        let cell = format!("data-label=\"{column}\" class=\"number\">{value}</td>");
+        assert!(seen.dom.contains(&cell), "no {cell} in {}", seen.dom);
     }
     world.run(&["destroy", "--yes"])?.expect(0)?;
     world.close()
