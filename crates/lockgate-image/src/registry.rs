@@ -134,11 +134,26 @@ impl RegistryError {
     /// Whether the same call may succeed a moment later.
     fn is_passing(&self) -> bool {
         match self {
-            Self::Connection { .. } | Self::Timeout { .. } => true,
+            Self::Connection { source, .. } => !is_about_tls(source.as_ref()),
+            Self::Timeout { .. } => true,
             Self::Status { status, .. } => matches!(status, 429 | 500 | 502 | 503 | 504),
             _ => false,
         }
     }
+}
+
+/// Whether the cause is a certificate or a handshake: it will be the same next time.
+fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let inner = error.downcast_ref::<std::io::Error>();
+        let inner = inner.and_then(std::io::Error::get_ref);
+        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
 }
 
 /// The client. Clones share connections, tokens and credentials.

@@ -66,6 +66,11 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
     };
     let gate = gate::Gate {
         images: images(),
+        os_arch: os_arch.clone(),
+    };
+    let service = service::Service {
+        node: node(),
+        images: images(),
         os_arch,
     };
     let kinds: [(&'static str, Box<dyn Kind>); 10] = [
@@ -81,10 +86,7 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
         ("lockgate:image:Build", Box::new(build)),
         ("lockgate:image:Gate", Box::new(gate)),
         ("lockgate:image:Pin", Box::new(pin)),
-        (
-            "lockgate:service:Service",
-            Box::new(service::Service(node())),
-        ),
+        ("lockgate:service:Service", Box::new(service)),
     ];
     Ok(Package {
         schema: Arc::clone(&schema::LOCKGATE),

@@ -9,15 +9,17 @@ use lockgate_engine::provider::{
     CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, DiffChanges,
     DiffRequest, DiffResponse, ProviderError, ReadRequest, ReadResponse, UpdateRequest,
 };
+use lockgate_image::OsArch;
 use lockgate_model::service::{
     HealthCheck, HealthProbe, Rollout, ServiceLimits, ServiceSpec, ServiceStatus,
 };
 use lockgate_model::{Digest, ImageReference, PropertyMap, ServiceId, Value};
 
 use super::reader::Reader;
-use super::{identity, node_failed, progress};
+use super::{identity, images_failed, node_failed, progress};
 use crate::bag;
 use crate::check::failure;
+use crate::images::Images;
 use crate::node::Node;
 use crate::package::Kind;
 
@@ -25,7 +27,11 @@ use crate::package::Kind;
 const REPLICAS_MAX: u64 = 100;
 
 /// The resource type.
-pub(super) struct Service(pub(super) Arc<dyn Node>);
+pub(super) struct Service {
+    pub(super) node: Arc<dyn Node>,
+    pub(super) images: Arc<dyn Images>,
+    pub(super) os_arch: OsArch,
+}
 
 /// The spec that inputs ask for; `None` when the image is not known or wrong.
 fn read_spec(id: ServiceId, inputs: &PropertyMap) -> (Option<ServiceSpec>, Vec<CheckFailure>) {
@@ -193,9 +199,14 @@ impl Service {
                 first.property, first.reason
             )));
         };
+        // The node takes images from the local store only.
+        if !spec.image.is_local() {
+            let fetched = self.images.fetch(&spec.image, &self.os_arch).await;
+            fetched.map_err(images_failed)?;
+        }
         let say = |text: String| progress(ctx, text);
         let status = tokio::select! {
-            status = self.0.apply_service(spec, &say) => status.map_err(node_failed)?,
+            status = self.node.apply_service(spec, &say) => status.map_err(node_failed)?,
             () = ctx.cancel.cancelled() => {
                 return Err(ProviderError::Unknown {
                     message: "interrupted while the node rolled out the service".into(),
@@ -274,7 +285,7 @@ impl Kind for Service {
 
     async fn delete(&self, _ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {
         match ServiceId::parse(&req.id) {
-            Some(id) => self.0.remove_service(&id).await.map_err(node_failed),
+            Some(id) => self.node.remove_service(&id).await.map_err(node_failed),
             None => Ok(()),
         }
     }
@@ -289,7 +300,7 @@ impl Kind for Service {
                 "the import id must be `project/stack/name`",
             ));
         };
-        let Some(status) = self.0.find_service(&id).await.map_err(node_failed)? else {
+        let Some(status) = self.node.find_service(&id).await.map_err(node_failed)? else {
             return Ok(None);
         };
         let mut inputs = req.inputs;

@@ -247,3 +247,15 @@ async fn refresh_finds_a_lost_service_and_another_version() {
         .unwrap();
     assert!(read.is_none());
 }
+
+#[tokio::test]
+async fn an_image_of_a_registry_is_brought_here_before_the_node_starts_it() {
+    let world = World::new("lockgate").await;
+    let image = format!("registry.example.org/web@{}", Digest::of(b"v1"));
+    let mut inputs = inputs("v1", "{}");
+    inputs.insert("image".into(), image.as_str().into());
+    world.create(SERVICE, inputs.clone(), true).await.unwrap();
+    assert!(world.images.asked.lock().is_empty(), "a preview fetched");
+    world.create(SERVICE, inputs, false).await.unwrap();
+    assert_eq!(*world.images.asked.lock(), [format!("fetch {image}")]);
+}
