@@ -26,7 +26,7 @@ pub(crate) fn run(install: bool) -> Result<()> {
     if install {
         install_programs()?;
         let exe = build(false)?;
-        for language in [Language::Python, Language::Nodejs] {
+        for language in Language::ALL {
             languages::packages(&exe, language)?;
         }
     }

@@ -14,6 +14,8 @@ use crate::world::World;
 pub enum Language {
     /// Python and a virtual environment.
     Python,
+    /// Python with an SDK of 2023: it asks for each feature and does not say when it is done.
+    OldPython,
     /// Node.js and `node_modules`.
     Nodejs,
 }
@@ -28,6 +30,9 @@ struct Facts {
 }
 
 impl Language {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Python, Self::OldPython, Self::Nodejs];
+
     const fn facts(self) -> Facts {
         match self {
             Self::Python => Facts {
@@ -35,6 +40,13 @@ impl Language {
                 runtime: "python",
                 list: "requirements.txt",
                 packages: include_str!("languages/requirements.txt"),
+                folder: "venv",
+            },
+            Self::OldPython => Facts {
+                name: "python-2023",
+                runtime: "python",
+                list: "requirements.txt",
+                packages: include_str!("languages/requirements-2023.txt"),
                 folder: "venv",
             },
             Self::Nodejs => Facts {

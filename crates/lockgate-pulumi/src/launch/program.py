@@ -56,22 +56,24 @@ def settings(pulumi, given):
     return pulumi.runtime.Settings(**{k: v for k, v in wanted.items() if k in known})
 
 
+def machinery():
+    """Files and folders whose frames say nothing about the program."""
+    import concurrent.futures
+    import pulumi
+
+    packages = (pulumi, asyncio, concurrent.futures)
+    folders = [os.path.dirname(package.__file__) + os.sep for package in packages]
+    return (os.path.abspath(__file__), runpy.__file__, "<frozen", *folders)
+
+
 def own_frames(error):
-    """The traceback from the first frame of the program on."""
-    here = os.path.abspath(__file__)
+    """The traceback, cut to the frames of the program."""
+    foreign = machinery()
     frames = traceback.extract_tb(error.__traceback__)
-    inside = [f for f in frames if not machinery(f.filename, here)]
-    lines = ["Traceback (most recent call last):\n"] + traceback.format_list(inside or frames)
+    frames = [frame for frame in frames if not frame.filename.startswith(foreign)]
+    head = ["Traceback (most recent call last):\n"] if frames else []
+    lines = head + traceback.format_list(frames)
     return "".join(lines + traceback.format_exception_only(type(error), error))
-
-
-def machinery(filename, here):
-    return (
-        filename in (here, runpy.__file__)
-        or filename.startswith("<frozen")
-        or os.sep + os.path.join("pulumi", "runtime") + os.sep in filename
-        or os.sep + "asyncio" + os.sep in filename
-    )
 
 
 def run_program(program):

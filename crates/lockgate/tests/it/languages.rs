@@ -16,7 +16,7 @@ fn program(language: Language, text: &str) -> Result<World> {
     let world = World::new(exe())?;
     languages::link(exe(), &world, language)?;
     let (runtime, file) = match language {
-        Language::Python => ("python", "__main__.py"),
+        Language::Python | Language::OldPython => ("python", "__main__.py"),
         Language::Nodejs => ("nodejs", "index.ts"),
     };
     world.write("Pulumi.yaml", &format!("name: x\nruntime: {runtime}\n"))?;
@@ -109,6 +109,13 @@ fn the_python_example_goes_through_its_whole_life() -> Result<()> {
         &folder("python"),
         Language::Python,
     )?);
+    Ok(())
+}
+
+#[test]
+fn an_sdk_of_2023_runs_the_same_program() -> Result<()> {
+    let report = example::greeting(exe(), &folder("python"), Language::OldPython)?;
+    check_greeting(&report);
     Ok(())
 }
 

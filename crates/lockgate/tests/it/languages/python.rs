@@ -365,12 +365,25 @@ fn a_program_that_hides_a_lost_registration_deletes_nothing() -> Result<()> {
          slow = resource_pb2.RegisterResourceRequest(type='command:local:Command', name='slow', custom=True)\n\
          slow.object.update({{'create': 'touch started; while [ ! -e go ]; do sleep 0.02; done'}})\n\
          call = pulumi.runtime.settings.get_monitor().RegisterResource.future(slow)\n\
-         if not pulumi.runtime.is_dry_run():\n    import os\n    while not os.path.exists('started'):\n        time.sleep(0.01)\n    call.cancel()\n    open('go', 'w')\n"
+         if pulumi.runtime.is_dry_run():\n    call.result()\nelse:\n    import os\n    while not os.path.exists('started'):\n        time.sleep(0.01)\n    call.cancel()\n    open('go', 'w')\n"
     );
     world.write("__main__.py", &text)?;
     let failed = world.run(&["up", "--yes"])?.expect(1)?;
     assert!(failed.talk.contains("LG0263"), "{}", failed.talk);
     // What was under way is finished and remembered; what looked unwanted is still there.
     assert_eq!(managed(&world)?, ["a", "b", "slow"]);
+    Ok(())
+}
+
+#[test]
+fn an_old_sdk_is_complete_when_it_exits_well_and_only_then() -> Result<()> {
+    let text = format!("{IMPORTS}random.RandomPet('a')\nrandom.RandomPet('b')\n");
+    let world = program(Language::OldPython, &text)?;
+    world.run(&["up", "--yes"])?.expect(0)?;
+    let broken = format!("{IMPORTS}random.RandomPet('a')\nraise Exception('between')\n");
+    fails_without_deletes(&world, "__main__.py", &broken, "between")?;
+    world.write("__main__.py", &format!("{IMPORTS}random.RandomPet('a')\n"))?;
+    world.run(&["up", "--yes"])?.expect(0)?;
+    assert_eq!(managed(&world)?, ["a"]);
     Ok(())
 }
