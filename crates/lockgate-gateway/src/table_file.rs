@@ -3,6 +3,7 @@
 //! One header line with format version and SHA-256 of the rest, then JSON. Written whole to a new
 //! file, synced, renamed; a torn or unknown file is refused and left as it is.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use fs_err::os::unix::fs::OpenOptionsExt;
 use lockgate_diag::{Diagnostic, codes::gateway as codes};
+use lockgate_model::ai::AiSpec;
 use lockgate_model::gateway as model;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -23,7 +25,7 @@ const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Writes `spec` so that `path` holds either the old or the new table, whole.
 pub(crate) fn save(path: &Path, spec: &model::GatewaySpec) -> std::io::Result<()> {
-    let body = serde_json::to_vec(&Spec::from(spec))?;
+    let body = serde_json::to_vec(&Spec::from(&*without_ai(spec)))?;
     let header = format!("{MAGIC} {FORMAT} {}\n", hex::encode(Sha256::digest(&body)));
     let temporary = path.with_extension("new");
     let mut file = fs_err::OpenOptions::new()
@@ -38,6 +40,32 @@ pub(crate) fn save(path: &Path, spec: &model::GatewaySpec) -> std::io::Result<()
     fs_err::rename(&temporary, path)?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     fs_err::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// Stands in for the models of AI routes in the file; no upstream of a spec has such a name.
+const AI_UPSTREAM: &str = "ai:";
+
+/// The spec as it is stored. The keys of AI vendors do not belong into this file, so until the
+/// control plane speaks AI routes answer that nothing serves them.
+fn without_ai(spec: &model::GatewaySpec) -> Cow<'_, model::GatewaySpec> {
+    if spec.routes.iter().all(|route| route.ai.is_none()) {
+        return Cow::Borrowed(spec);
+    }
+    let mut spec = spec.clone();
+    spec.ai = AiSpec::default();
+    for route in &mut spec.routes {
+        if route.ai.take().is_some() {
+            route.backends.push(model::BackendSpec {
+                upstream: AI_UPSTREAM.into(),
+                weight: 1,
+            });
+        }
+    }
+    spec.upstreams.push(model::UpstreamSpec {
+        name: AI_UPSTREAM.into(),
+        endpoints: Vec::new(),
+    });
+    Cow::Owned(spec)
 }
 
 /// The spec at `path`; `None` when there is no file.
@@ -111,16 +139,6 @@ fn to_list<M, W: for<'m> From<&'m M>>(list: &Vec<M>) -> Vec<W> {
     list.iter().map(W::from).collect()
 }
 
-/// AI routes are left out: they are of no use without the keys of their vendors, which do not
-/// belong into this file. They serve as soon as the control plane speaks.
-#[expect(clippy::ptr_arg, reason = "used as a function of the field's own type")]
-fn plain_routes(list: &Vec<model::RouteSpec>) -> Vec<Route> {
-    list.iter()
-        .filter(|route| route.ai.is_none())
-        .map(Route::from)
-        .collect()
-}
-
 fn from_list<W, M: From<W>>(list: Vec<W>) -> Vec<M> {
     list.into_iter().map(M::from).collect()
 }
@@ -131,7 +149,7 @@ fn nanos(duration: &Duration) -> u64 {
 
 wire!(Spec = model::GatewaySpec {
     version: u64 = same, id;
-    routes: Vec<Route> = plain_routes, from_list;
+    routes: Vec<Route> = to_list, from_list;
     consumers: Vec<Consumer> = to_list, from_list;
     api_keys: Vec<ApiKey> = to_list, from_list;
     upstreams: Vec<Upstream> = to_list, from_list;

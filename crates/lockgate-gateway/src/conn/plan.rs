@@ -101,13 +101,7 @@ pub(crate) fn plan(
     if route.ai.is_some() {
         facts.form = Form::OpenAi;
     }
-    let key = authenticate(core, &table, route, &request, &survey)?;
-    if let Some(key) = key {
-        trace.api_key = Some(key.id.clone());
-        trace.consumer = Some(table.consumers[key.consumer as usize].name.clone());
-    }
-    authorise(route, key)?;
-    limit(core, &table, route, key, trace)?;
+    admit(core, &table, route, (&request, &survey), trace)?;
     if let (Some(max), Framing::Length(length)) = (route.body_bytes_max, framing)
         && length > max
     {
@@ -128,15 +122,13 @@ pub(crate) fn plan(
         expects_continue,
     };
     let ai = match &route.ai {
-        None => {
-            written.write(trace, out);
-            None
-        }
-        Some(_) => {
-            written.write_for_vendor(out);
-            Some(ai::operation(request.method, written.path)?)
-        }
+        None => None,
+        Some(_) => Some(ai::operation(request.method, written.path)?),
     };
+    match ai {
+        None => written.write(trace, out),
+        Some(_) => written.write_for_vendor(out),
+    }
     let deadline = route.timeouts.total.map(|total| Instant::now() + total);
     Ok(Plan {
         route: route_index,
@@ -150,6 +142,23 @@ pub(crate) fn plan(
         ai,
         table,
     })
+}
+
+/// Authenticates, authorises and limits the caller.
+fn admit(
+    core: &Core,
+    table: &Table,
+    route: &Route,
+    (request, survey): (&Request<'_, '_>, &Survey<'_>),
+    trace: &mut Trace,
+) -> Result<(), Failure> {
+    let key = authenticate(core, table, route, request, survey)?;
+    if let Some(key) = key {
+        trace.api_key = Some(key.id.clone());
+        trace.consumer = Some(table.consumers[key.consumer as usize].name.clone());
+    }
+    authorise(route, key)?;
+    limit(core, table, route, key, trace)
 }
 
 /// What one pass over the fields found.

@@ -1,5 +1,7 @@
 //! What is written reads back; what is not whole is refused.
 
+use lockgate_diag::Secret;
+use lockgate_model::ai::{AiPolicy, BaseUrl, VendorSpec};
 use lockgate_model::gateway::{
     ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, EndpointSpec, FieldMatch, GatewaySpec,
     PathMatch, RateLimitPolicy, RouteMatch, RouteSpec, TimeoutPolicy, UpstreamSpec,
@@ -112,4 +114,30 @@ fn every_torn_byte_is_noticed() {
         fs_err::write(&path, &whole[..at]).expect("written");
         assert!(load(&path).is_err(), "cut at {at}");
     }
+}
+
+#[test]
+fn an_ai_route_is_stored_as_one_that_nothing_serves_and_without_keys() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("table");
+    let mut wanted = full();
+    wanted.routes[0].backends.clear();
+    wanted.routes[0].ai = Some(AiPolicy {
+        models: vec!["p/s/m".into()],
+    });
+    wanted.ai.vendors.push(VendorSpec {
+        name: "p/s/v".into(),
+        base_url: BaseUrl::parse("http://127.0.0.1:9").expect("a URL"),
+        key: Some(Secret::new("canary".to_owned())),
+        prices: String::new(),
+    });
+    save(&path, &wanted).expect("written");
+    let text = fs_err::read_to_string(&path).expect("read");
+    assert!(!text.contains("canary"));
+    let stored = load(&path).expect("understood").expect("there");
+    assert_eq!(stored.routes[0].ai, None);
+    assert_eq!(stored.routes[0].matches, wanted.routes[0].matches);
+    let upstream = &stored.routes[0].backends[0].upstream;
+    let found = stored.upstreams.iter().find(|u| &u.name == upstream);
+    assert_eq!(found.map(|u| u.endpoints.len()), Some(0));
 }

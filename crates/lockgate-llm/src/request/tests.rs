@@ -1,3 +1,5 @@
+//! What is read of a request, and that nothing but the splices changes.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Streams in every cut and spelling.
+
 use proptest::prelude::*;
 
 use super::*;

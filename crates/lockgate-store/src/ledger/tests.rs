@@ -1,3 +1,5 @@
+//! Entries come back; a full or torn ledger keeps its promises.
+
 use super::*;
 use lockgate_model::Timestamp;
 use lockgate_model::ai::{CallEnd, CallId, CallStart, CallStatus, Operation, Price, Rates, Usage};

@@ -1,3 +1,5 @@
+//! What is asked, and which fields cross the border.
+
 use super::*;
 
 #[test]
