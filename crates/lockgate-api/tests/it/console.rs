@@ -1,5 +1,7 @@
 //! The console from outside: what opens it, what does not, and what every answer carries.
 
+use std::time::Duration;
+
 use lockgate_model::Clock as _;
 use lockgate_model::ai::{
     CallEnd, CallId, CallStart, CallStatus, Ledger, LedgerEntry, Operation, Price, Rates, Usage,
@@ -9,6 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::world::{Fixed, Node, route, service};
+
+/// Longer than the port waits before it looks whether anybody is left.
+const LOOK: Duration = Duration::from_secs(61);
 
 /// One request to `address`; the whole answer.
 async fn ask(address: &str, head: &str, headers: &str, body: &str) -> String {
@@ -142,6 +147,30 @@ async fn a_session_is_for_pages_only_and_ends_on_request() {
             .await
             .starts_with("HTTP/1.1 403 ")
     );
+}
+
+#[tokio::test]
+async fn the_port_closes_with_the_last_session_and_opens_anew() {
+    let node = Node::start().await;
+    let (address, path) = link(&node).await;
+    let cookie = cookie(&get(&address, &path, "").await);
+    // Paused time runs ahead of the store's thread, so nothing below asks it until the resume.
+    tokio::time::pause();
+    tokio::time::advance(LOOK).await;
+    let icon = get(&address, "/console/assets/icon.svg", "").await;
+    assert!(icon.starts_with("HTTP/1.1 200 "), "{icon}");
+    let own = format!("{cookie}origin: http://{address}\r\n");
+    ask(&address, "POST /console/logout", &own, "").await;
+    tokio::time::advance(LOOK).await;
+    // A connection that was waiting for its accept may still be taken by the kernel.
+    let closed = async { while TcpStream::connect(&address).await.is_ok() {} };
+    let closed = tokio::time::timeout(LOOK, closed).await;
+    assert!(closed.is_ok(), "the port stays open for nobody");
+    tokio::time::resume();
+
+    let (address, path) = link(&node).await;
+    let opened = get(&address, &path, "").await;
+    assert!(opened.starts_with("HTTP/1.1 303 "), "{opened}");
 }
 
 #[tokio::test]
