@@ -144,16 +144,12 @@ impl RegistryError {
 
 /// Whether the cause is a certificate or a handshake: it will be the same next time.
 fn is_about_tls(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        let inner = error.downcast_ref::<std::io::Error>();
-        let inner = inner.and_then(std::io::Error::get_ref);
-        if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+    let wrapped = error.downcast_ref::<std::io::Error>();
+    error.is::<rustls::Error>()
+        || wrapped
+            .and_then(std::io::Error::get_ref)
+            .is_some_and(|inner| is_about_tls(inner))
+        || error.source().is_some_and(is_about_tls)
 }
 
 /// The client. Clones share connections, tokens and credentials.

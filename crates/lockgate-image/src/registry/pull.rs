@@ -216,16 +216,13 @@ impl Registries {
         let mut sink = Sink::open(store, blob);
         let mut failed = 0;
         loop {
-            let error = match self
-                .continue_blob(repository, blob, &operation, &mut sink)
-                .await
-            {
-                Ok(()) => {
-                    sink.finish().await?;
-                    origins::note(store, &blob.digest, repository);
-                    return Ok(());
-                }
-                Err(error) => error,
+            let (body, skip) = self
+                .open_blob(repository, blob, &operation, sink.received)
+                .await?;
+            let Err(error) = receive(body, skip, blob, &operation, &mut sink).await else {
+                sink.finish().await?;
+                origins::note(store, &blob.digest, repository);
+                return Ok(());
             };
             failed += 1;
             if !error.is_passing() || failed >= TRIES_MAX {
@@ -235,56 +232,67 @@ impl Registries {
         }
     }
 
-    async fn continue_blob(
+    /// Asks for the blob from byte `received` on; gives the body and how much of its start is
+    /// here already.
+    async fn open_blob(
         &self,
         repository: &Repository,
         blob: &Descriptor,
         operation: &str,
-        sink: &mut Sink,
-    ) -> Result<(), RegistryError> {
+        received: u64,
+    ) -> Result<(Incoming, u64), RegistryError> {
         let url = format!("{}/blobs/{}", repository.base_url(), blob.digest);
         let scopes = [repository.pull_scope()];
         let mut call = get(repository, operation, Method::GET, url);
         call.scopes = &scopes;
-        if sink.received > 0 {
-            let range = HeaderValue::try_from(format!("bytes={}-", sink.received));
+        if received > 0 {
+            let range = HeaderValue::try_from(format!("bytes={received}-"));
             call.headers.extend(range.ok().map(|value| (RANGE, value)));
         }
         let response = self.inner.send(&call).await?;
-        // A registry that does not know ranges starts over; what is here already is skipped.
-        let mut skip = match response.status() {
-            StatusCode::PARTIAL_CONTENT => 0,
-            StatusCode::OK => sink.received,
-            _ => return Err(refused(&call, response).await),
-        };
-        let mut body = response.into_body();
-        loop {
-            let frame = tokio::time::timeout(ANSWER_LIMIT, body.frame()).await;
-            let frame = frame.map_err(|_| RegistryError::Timeout {
-                operation: operation.to_owned(),
-                limit: ANSWER_LIMIT,
-            })?;
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|e| RegistryError::Connection {
-                operation: operation.to_owned(),
-                source: e.into(),
-            })?;
-            let Ok(mut piece) = frame.into_data() else {
-                continue;
-            };
-            let skipped = skip.min(piece.len() as u64);
-            skip -= skipped;
-            let piece = piece.split_off(usize::try_from(skipped).unwrap_or(piece.len()));
-            sink.write(piece, operation).await?;
+        match response.status() {
+            StatusCode::PARTIAL_CONTENT => Ok((response.into_body(), 0)),
+            // A registry that does not know ranges starts over.
+            StatusCode::OK => Ok((response.into_body(), received)),
+            _ => Err(refused(&call, response).await),
         }
-        if sink.received < blob.size {
-            return Err(RegistryError::Connection {
-                operation: operation.to_owned(),
-                source: format!("it ended after {} of {} bytes", sink.received, blob.size).into(),
-            });
-        }
-        Ok(())
     }
+}
+
+/// Moves a body into the sink, its first `skip` bytes left out.
+async fn receive(
+    mut body: Incoming,
+    mut skip: u64,
+    blob: &Descriptor,
+    operation: &str,
+    sink: &mut Sink,
+) -> Result<(), RegistryError> {
+    loop {
+        let frame = tokio::time::timeout(ANSWER_LIMIT, body.frame()).await;
+        let frame = frame.map_err(|_| RegistryError::Timeout {
+            operation: operation.to_owned(),
+            limit: ANSWER_LIMIT,
+        })?;
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|e| RegistryError::Connection {
+            operation: operation.to_owned(),
+            source: e.into(),
+        })?;
+        let Ok(mut piece) = frame.into_data() else {
+            continue;
+        };
+        let skipped = skip.min(piece.len() as u64);
+        skip -= skipped;
+        let piece = piece.split_off(usize::try_from(skipped).unwrap_or(piece.len()));
+        sink.write(piece, operation).await?;
+    }
+    if sink.received < blob.size {
+        return Err(RegistryError::Connection {
+            operation: operation.to_owned(),
+            source: format!("it ended after {} of {} bytes", sink.received, blob.size).into(),
+        });
+    }
+    Ok(())
 }
 
 fn get<'a>(repository: &'a Repository, operation: &str, method: Method, url: String) -> Call<'a> {

@@ -113,13 +113,9 @@ impl Registries {
         store: &Store,
     ) -> Result<(), RegistryError> {
         let mut failed = 0;
-        loop {
-            let error = match self.try_push_blob(repository, blob, store).await {
-                Ok(()) => {
-                    origins::note(store, &blob.digest, repository);
-                    return Ok(());
-                }
-                Err(error) => error,
+        while let Some(upload) = self.start_upload(repository, blob, store).await? {
+            let Err(error) = self.send_blob(repository, &upload, blob, store).await else {
+                break;
             };
             failed += 1;
             // 404 in the middle: the upload is forgotten, the blob is not.
@@ -129,90 +125,73 @@ impl Registries {
             }
             self.inner.pause(failed, None).await;
         }
+        origins::note(store, &blob.digest, repository);
+        Ok(())
     }
 
-    async fn try_push_blob(
+    /// Asks for the blob, then for a mount, then for an upload; `None` when it is there. Each
+    /// call is repeated by itself.
+    async fn start_upload(
         &self,
         repository: &Repository,
         blob: &Descriptor,
         store: &Store,
-    ) -> Result<(), RegistryError> {
+    ) -> Result<Option<Upload>, RegistryError> {
         let base = repository.base_url();
-        let mut scopes = vec![repository.push_scope()];
-        let call = |method, url, operation: &str| Call {
-            repository,
-            operation: format!(
-                "{operation} blob {} to {}/{}",
-                blob.digest, repository.registry, repository.path
-            ),
-            method,
-            url,
-            headers: HeaderMap::new(),
-            scopes: &[],
-            body: &nothing,
-            repeat: true,
-        };
+        let scopes = vec![repository.push_scope()];
         let head = Call {
             scopes: &scopes,
             ..call(
+                repository,
+                blob,
                 Method::HEAD,
                 format!("{base}/blobs/{}", blob.digest),
-                "push",
             )
         };
         if self.inner.send(&head).await?.status().is_success() {
-            return Ok(());
+            return Ok(None);
         }
-        drop(head);
         let neighbour = origins::find(store, &blob.digest)
             .filter(|o| o.registry == repository.registry && o.path != repository.path);
-        let mut started = None;
         if let Some(origin) = neighbour {
-            let mount_scopes = [scopes[0].clone(), origin.pull_scope()];
+            let scopes = vec![repository.push_scope(), origin.pull_scope()];
             let url = format!(
                 "{base}/blobs/uploads/?mount={}&from={}",
                 blob.digest, origin.path
             );
             let mount = Call {
-                scopes: &mount_scopes,
-                ..call(Method::POST, url, "mount")
+                scopes: &scopes,
+                ..call(repository, blob, Method::POST, url)
             };
             match self.inner.send(&mount).await {
-                Ok(response) if response.status() == StatusCode::CREATED => return Ok(()),
+                Ok(response) if response.status() == StatusCode::CREATED => return Ok(None),
                 Ok(response) if response.status() == StatusCode::ACCEPTED => {
-                    started = Some((location(&mount, &response)?, mount_scopes.to_vec()));
+                    let url = location(&mount, &response)?;
+                    return Ok(Some(Upload { url, scopes }));
                 }
                 // Not allowed to read there: the plain way is still open.
                 Ok(_) | Err(RegistryError::Denied { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
-        let upload = match started {
-            Some((url, with)) => {
-                scopes = with;
-                url
-            }
-            None => {
-                let start = Call {
-                    scopes: &scopes,
-                    ..call(Method::POST, format!("{base}/blobs/uploads/"), "push")
-                };
-                let response = self.inner.send(&start).await?;
-                if response.status() != StatusCode::ACCEPTED {
-                    return Err(refused(&start, response).await);
-                }
-                location(&start, &response)?
-            }
+        let url = format!("{base}/blobs/uploads/");
+        let start = Call {
+            scopes: &scopes,
+            ..call(repository, blob, Method::POST, url)
         };
-        self.send_blob(&scopes, call(Method::PATCH, upload, "push"), blob, store)
-            .await
+        let response = self.inner.send(&start).await?;
+        if response.status() != StatusCode::ACCEPTED {
+            return Err(refused(&start, response).await);
+        }
+        let url = location(&start, &response)?;
+        Ok(Some(Upload { url, scopes }))
     }
 
     /// PATCH with all bytes, then PUT with the digest, each at the latest location.
     async fn send_blob(
         &self,
-        scopes: &[String],
-        patch: Call<'_>,
+        repository: &Repository,
+        upload: &Upload,
         blob: &Descriptor,
         store: &Store,
     ) -> Result<(), RegistryError> {
@@ -222,11 +201,11 @@ impl Registries {
         }
         let body = || file_body(path.clone(), blob.size);
         let mut patch = Call {
-            scopes,
+            scopes: &upload.scopes,
             body: &body,
             // The upload has moved on when a piece arrived; the caller starts anew.
             repeat: false,
-            ..patch
+            ..call(repository, blob, Method::PATCH, upload.url.clone())
         };
         let octets = HeaderValue::from_static("application/octet-stream");
         patch.headers.insert(CONTENT_TYPE, octets.clone());
@@ -250,6 +229,33 @@ impl Registries {
             return Err(refused(&put, response).await);
         }
         confirm(&response, &blob.digest, &put.operation)
+    }
+}
+
+/// An upload that was begun, and what its token must allow.
+struct Upload {
+    url: String,
+    scopes: Vec<String>,
+}
+
+fn call<'a>(
+    repository: &'a Repository,
+    blob: &Descriptor,
+    method: Method,
+    url: String,
+) -> Call<'a> {
+    Call {
+        repository,
+        operation: format!(
+            "push blob {} to {}/{}",
+            blob.digest, repository.registry, repository.path
+        ),
+        method,
+        url,
+        headers: HeaderMap::new(),
+        scopes: &[],
+        body: &nothing,
+        repeat: true,
     }
 }
 

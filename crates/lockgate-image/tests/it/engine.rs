@@ -22,6 +22,7 @@ struct Works {
     bench: Bench,
     builder: Builder,
     base: ImageReference,
+    client: Registries,
     _registry: Registry,
     _docker: Docker,
 }
@@ -55,13 +56,14 @@ impl Works {
         let builder = Builder::new(
             bench.store.clone(),
             bench.folder.path().join("cache"),
-            Arc::new(RegistryResolver::new(client)),
+            Arc::new(RegistryResolver::new(client.clone())),
             Arc::new(Frozen),
         );
         Some(Self {
             builder: builder.with_engine(Engine::new(docker.socket())),
             bench,
             base,
+            client,
             _registry: registry,
             _docker: docker,
         })
@@ -172,6 +174,27 @@ async fn layers_of_the_base_stay_the_registrys_and_secrets_stay_out() {
         panic!("{refused:?}");
     };
     assert_eq!(diagnostic.code.to_string(), "LG0311");
+}
+
+#[tokio::test]
+async fn a_tag_that_moves_after_the_plan_changes_nothing() {
+    let Some(works) = Works::open().await else {
+        return;
+    };
+    let request = works.request("RUN echo ok > /ok");
+    let plan = works.builder.plan(&request).await.unwrap();
+    // The tag now names an image in which nothing can run.
+    works.bench.file("empty", "");
+    let empty = works
+        .bench
+        .build("FROM scratch\nCOPY empty /")
+        .await
+        .unwrap();
+    let store = &works.bench.store;
+    let moved = works.client.push(store, &empty.digest, &works.base).await;
+    moved.unwrap();
+    let built = works.builder.build(&plan, &Silent).await.unwrap();
+    assert_eq!(works.bench.tree(&built)["ok"], "644 ok\n");
 }
 
 #[tokio::test]
