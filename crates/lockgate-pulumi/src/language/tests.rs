@@ -1,3 +1,5 @@
+//! Discovery and installation, on folders made for the purpose.
+
 use std::path::Path;
 
 use lockgate_model::Value;

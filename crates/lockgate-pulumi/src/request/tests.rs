@@ -1,3 +1,5 @@
+//! Requests as the SDKs send them, and what they must become.
+
 use std::path::Path;
 
 use lockgate_engine::source::{Alias, AliasParent};

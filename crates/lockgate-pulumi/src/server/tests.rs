@@ -1,3 +1,5 @@
+//! The server over a real connection: what counts as lost.
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 

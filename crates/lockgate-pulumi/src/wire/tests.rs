@@ -1,3 +1,5 @@
+//! The encoding: every value, hostile bytes, downgraded receivers.
+
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource, ResourceReference};
 use lockgate_model::{PropertyMap, Urn, Value};
 use proptest::prelude::*;

@@ -188,9 +188,14 @@ impl Display {
             Severity::Warning => "warning: ",
             Severity::Error => "error: ",
         };
+        // The mark stands for the whole text, so the lines below it are only indented.
         let lines: String = text
             .lines()
-            .map(|l| format!("   {from}{mark}{l}\n"))
+            .enumerate()
+            .map(|(index, line)| {
+                let mark = if index == 0 { mark } else { "" };
+                format!("   {from}{mark}{line}\n")
+            })
             .collect();
         self.say(state, &lines);
     }
