@@ -358,6 +358,13 @@ fn inherit(
         .chain(&options.deleted_with)
         .chain(registration.property_dependencies.values().flatten());
     for target in referred {
+        if state.claimed.contains(target) && !state.live.contains_key(target) {
+            // It was told already why; that this one waits for it is no failure of its own.
+            return Err(Box::new(Diagnostic::warning(
+                codes::program::STEP_FAILED,
+                format!("`{urn}` was left out: it needs `{target}`, which failed"),
+            )));
+        }
         if !state.live.contains_key(target) {
             return Err(Box::new(Diagnostic::error(
                 codes::program::UNKNOWN_PARENT,

@@ -271,9 +271,13 @@ fn with_continue_on_error_the_rest_is_made_and_the_failure_is_told() -> Result<(
          command.local.Command('other', create='true')\n"
     );
     let world = program(Language::Python, &text)?;
-    world
-        .run(&["up", "--yes", "--continue-on-error"])?
-        .expect(1)?;
+    let failed = world.run(&["up", "--yes", "--continue-on-error"])?;
+    let failed = failed.expect(1)?;
+    assert!(
+        failed.talk.contains("::after` was left out"),
+        "{}",
+        failed.talk
+    );
     assert_eq!(managed(&world)?, ["other"]);
     Ok(())
 }
