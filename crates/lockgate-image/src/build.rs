@@ -185,8 +185,12 @@ impl BuildError {
             Self::Base { .. } => {
                 vec![Diagnostic::error(codes::BASE_IMAGE, self.to_string()).caused_by_sources(self)]
             }
-            Self::Engine(_) => {
-                vec![Diagnostic::error(codes::ENGINE_BUILD, self.to_string())]
+            Self::Engine(error) => {
+                let mut diagnostic = Diagnostic::error(codes::ENGINE_BUILD, self.to_string());
+                if let EngineError::Build { lines, .. } = error {
+                    diagnostic.causes.clone_from(lines);
+                }
+                vec![diagnostic]
             }
             Self::Store(_) | Self::Io { .. } | Self::Stopped => {
                 vec![

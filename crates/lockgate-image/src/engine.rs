@@ -4,11 +4,13 @@
 //! of the [`Store`], re-packed by us: an engine is a source of layers, not the publisher.
 
 mod archive;
+mod output;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bollard::grpc::BuildRef;
 use bollard::grpc::build::{
     ImageBuildFrontendOptions, ImageBuildLoadInput, ImageBuildNetworkMode, ImageBuildPlatform,
     SecretSource,
@@ -19,7 +21,8 @@ use bollard::query_parameters::RemoveImageOptions;
 use bollard::{API_DEFAULT_VERSION, Docker};
 use bytes::Bytes;
 use futures_util::TryStreamExt as _;
-use lockgate_diag::Secret;
+use lockgate_diag::{REDACTED, Secret};
+use parking_lot::Mutex;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt as _;
 
@@ -30,6 +33,8 @@ use crate::store::{Image, Store, StoreError};
 const CALL_LIMIT: Duration = Duration::from_secs(3600);
 /// An engine that does not even say its version by then is none.
 const HELLO_LIMIT: Duration = Duration::from_secs(10);
+/// After a failure, this long for the last lines of the step.
+const OUTPUT_LIMIT: Duration = Duration::from_secs(2);
 /// Name of the Dockerfile in the context.
 const DOCKERFILE: &str = ".lockgate.Dockerfile";
 
@@ -53,8 +58,13 @@ pub enum EngineError {
         wanted: String,
     },
     /// A step failed, or the engine refused the build.
-    #[error("the Docker Engine did not build it: {0}")]
-    Build(String),
+    #[error("the Docker Engine did not build it: {reason}")]
+    Build {
+        /// The engine's word.
+        reason: String,
+        /// The last lines of the step that failed.
+        lines: Vec<String>,
+    },
     /// The image did not come back.
     #[error("take the image from the Docker Engine: {0}")]
     Export(String),
@@ -65,6 +75,35 @@ pub enum EngineError {
     #[error(transparent)]
     Store(#[from] StoreError),
 }
+
+impl EngineError {
+    /// Steps may print what they were given.
+    fn without(self, secrets: &[(String, Secret<String>)]) -> Self {
+        let Self::Build { reason, lines } = self else {
+            return self;
+        };
+        let mask = |text: String| {
+            let values = secrets.iter().map(|(_, value)| value.expose());
+            let lines = values.flat_map(|value| value.lines());
+            lines
+                .filter(|line| !line.trim().is_empty())
+                .fold(text, |text, line| text.replace(line, REDACTED))
+        };
+        Self::Build {
+            reason: mask(reason),
+            lines: lines.into_iter().map(mask).collect(),
+        }
+    }
+
+    fn build(reason: impl Into<String>) -> Self {
+        Self::Build {
+            reason: reason.into(),
+            lines: Vec::new(),
+        }
+    }
+}
+
+type Cause = Box<dyn std::error::Error + Send + Sync>;
 
 /// What an engine builds.
 #[derive(Clone, Debug)]
@@ -157,14 +196,11 @@ impl Engine {
         // The driver reads secrets from files; these are ours alone, and gone after the build.
         let folder = store.root().join("tmp");
         let secrets = secret_files(&folder, &build.secrets)
-            .map_err(|e| EngineError::Build(format!("hand over the secrets: {e}")))?;
-        solve(
-            docker.clone(),
-            options(&build, &secrets),
-            name.clone(),
-            context,
-        )
-        .await?;
+            .map_err(|e| EngineError::build(format!("hand over the secrets: {e}")))?;
+        let socket = self.socket.clone();
+        let options = options(&build, &secrets);
+        let solved = solve(socket, docker.clone(), options, name.clone(), context).await;
+        solved.map_err(|error| error.without(&build.secrets))?;
         drop(secrets);
         let exported = self.export(&docker, &name, store).await;
         // The name was ours; layers stay in the engine's cache.
@@ -207,6 +243,7 @@ impl Engine {
 /// Runs BuildKit. Its driver's futures stay on one thread, so they get one; the build ends when
 /// nobody waits for it any more.
 async fn solve(
+    socket: PathBuf,
     docker: Docker,
     options: ImageBuildFrontendOptions,
     name: String,
@@ -217,16 +254,36 @@ async fn solve(
     let work = tokio::task::spawn_blocking(move || {
         runtime.block_on(async move {
             let input = ImageBuildLoadInput::Upload(context);
-            let built = Moby::new(&docker).docker_build(&name, options, input, None, None);
-            tokio::select! {
-                built = built => built.map_err(|e| EngineError::Build(words(&e))),
-                _ = dropped => Err(EngineError::Build("it was cancelled".to_owned())),
+            let reference = BuildRef::random();
+            let id = reference.as_ref().to_owned();
+            let output = Mutex::default();
+            let build =
+                Moby::new(&docker).docker_build(&name, options, input, None, Some(reference));
+            let mut build = std::pin::pin!(build);
+            let mut follow = std::pin::pin!(output::follow(&socket, id, &output));
+            let mut dropped = std::pin::pin!(dropped);
+            let mut followed = false;
+            let built = loop {
+                tokio::select! {
+                    built = &mut build => break built,
+                    () = &mut follow, if !followed => followed = true,
+                    _ = &mut dropped => return Err(EngineError::build("it was cancelled")),
+                }
+            };
+            let Err(error) = built else { return Ok(()) };
+            // The last lines may still be on their way.
+            if !followed {
+                let _ = tokio::time::timeout(OUTPUT_LIMIT, follow).await;
             }
+            Err(EngineError::Build {
+                reason: words(&error),
+                lines: output.lock().of_failed(),
+            })
         })
     });
     let built = work.await;
     drop(alive);
-    built.map_err(|_| EngineError::Build("the build stopped".to_owned()))?
+    built.map_err(|_| EngineError::build("the build stopped"))?
 }
 
 /// Files that only their owner may read, by secret id.

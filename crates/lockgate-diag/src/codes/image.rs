@@ -16,7 +16,7 @@ codes! {
     FILE_CHANGED = "LG0314", "a file changed during the build", "The file was written while it was read, three times in a row. Build again when nothing writes to the context.";
     PATH_CONFLICT = "LG0316", "a file and a folder have one path", "The instruction would replace a folder by a file, or the other way round.";
     GIT_IN_CONTEXT = "LG0317", "the version control folder is copied", "`COPY` of the whole context includes `.git`, whose content changes with each commit, and so does the image. Add `.git` to `.dockerignore`.";
-    ENGINE_BUILD = "LG0318", "the Docker Engine did not build the image", "Stages with RUN are built by a Docker Engine. The message repeats what it said: a step that failed names its command. Run `docker build` on the same Dockerfile to see the output of the step.";
+    ENGINE_BUILD = "LG0318", "the Docker Engine did not build the image", "Stages with RUN are built by a Docker Engine. The message repeats what it said: a step that failed names its command, followed by the last lines that it printed.";
     SECRET_FOUND = "LG0320", "a secret is in the image", "A layer, an environment variable, a label or the history has text that looks like a credential. Deleting it in a later layer does not help: the earlier layer still ships. Build without it and change the credential.";
     IMAGE_SIZE = "LG0321", "the image is larger than its budget", "The compressed layers exceed the gate's size budget.";
     ROOT_USER = "LG0322", "the image runs as root", "The configuration has no numeric non-root user, so a platform cannot prove that the service runs without root.";

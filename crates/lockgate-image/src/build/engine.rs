@@ -36,7 +36,7 @@ pub(super) fn order(
     front: &Front,
     request: &BuildRequest,
     images: &Images,
-    reasons: Vec<Diagnostic>,
+    reasons: &[Diagnostic],
 ) -> Result<Order, BuildError> {
     let file = &front.dockerfile.file;
     let mut diagnostics = Vec::new();
@@ -69,7 +69,7 @@ pub(super) fn order(
     Ok(Order {
         build,
         instructions,
-        reasons,
+        reasons: reasons.to_vec(),
     })
 }
 

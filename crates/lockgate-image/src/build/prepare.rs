@@ -249,14 +249,15 @@ pub(super) fn prepare(
         ))
     };
     let (stages, engine_only) = evaluate_stages(&front, &digests, &base_of, &mut warnings)?;
-    let order = match builder.engine() {
-        _ if engine_only.is_empty() => None,
-        Some(_) => Some(engine::order(&front, request, &images, engine_only)?),
-        None => {
-            return Err(BuildError::NeedsEngine {
-                diagnostics: engine_only,
-            });
-        }
+    let needs_engine = |reasons: &[Diagnostic]| BuildError::NeedsEngine {
+        diagnostics: reasons.to_vec(),
+    };
+    let order = match engine_only.as_slice() {
+        [] => None,
+        reasons => match engine::order(&front, request, &images, reasons) {
+            Err(_) if builder.engine().is_none() => return Err(needs_engine(reasons)),
+            order => Some(order?),
+        },
     };
     let file = Arc::clone(&front.dockerfile.file);
     let (tree, selections, copied) = scan_and_select(request, &front, &stages, &mut warnings)?;
@@ -278,6 +279,10 @@ pub(super) fn prepare(
     let key = key::build_key(&config, epoch, &numbered, &keys);
     let key = order.as_ref().map_or(key, |o| o.key(key, &images));
     let known = cache::find_record(builder, key);
+    // What an engine built before is good without it.
+    if let (Some(order), None, None) = (&order, &known, builder.engine()) {
+        return Err(needs_engine(order.reasons()));
+    }
     let tree_id = cache::tree_id(request);
     let prepared = Prepared {
         file,

@@ -1,6 +1,5 @@
 //! Builds with RUN: a real Docker Engine, its base from a real registry.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -128,7 +127,7 @@ async fn a_step_runs_in_the_engine_and_the_image_is_ours() {
     assert!(changed.known.is_none());
     assert_eq!(changed.changes.paths, ["in.txt"]);
     let edited = BuildRequest {
-        build_args: BTreeMap::new(),
+        build_args: [("WHO".to_owned(), "moon".to_owned())].into(),
         ..request
     };
     let edited = works.builder.plan(&edited).await.unwrap();
@@ -164,6 +163,15 @@ async fn layers_of_the_base_stay_the_registrys_and_secrets_stay_out() {
         left.next().is_none(),
         "a file with a secret was left behind"
     );
+
+    let printed = BuildRequest {
+        dockerfile: works
+            .request("RUN --mount=type=secret,id=TOKEN cat /run/secrets/TOKEN; exit 1")
+            .dockerfile,
+        ..request.clone()
+    };
+    let failed = works.build(&printed).await.unwrap_err();
+    assert_eq!(failed.diagnostics()[0].causes, ["[secret]"]);
 
     let declared = BuildRequest {
         dockerfile: works.request("ARG TOKEN\nRUN echo $TOKEN").dockerfile,
@@ -202,7 +210,9 @@ async fn a_failing_step_is_named_and_an_engine_that_is_gone_too() {
     let Some(works) = Works::open().await else {
         return;
     };
-    let failed = works.build(&works.request("RUN echo no && exit 7")).await;
+    let failed = works
+        .build(&works.request("RUN echo first; echo the reason; exit 7"))
+        .await;
     let [diagnostic] = &failed.unwrap_err().diagnostics()[..] else {
         panic!("not one diagnostic");
     };
@@ -217,6 +227,8 @@ async fn a_failing_step_is_named_and_an_engine_that_is_gone_too() {
         "{}",
         diagnostic.message
     );
+
+    assert_eq!(diagnostic.causes, ["first", "the reason"]);
 
     let other = BuildRequest {
         platform: OsArch::linux("s390x"),

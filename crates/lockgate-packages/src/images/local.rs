@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_diag::Diagnostic;
+use lockgate_diag::codes::image as codes;
 use lockgate_image::gate::{GatePolicy, GateReport, Ignore, evaluate};
 use lockgate_image::{
     BaseResolver as _, BuildError, BuildRequest, Builder, ImageRecord, OsArch, Progress,
@@ -40,8 +41,14 @@ fn describe(diagnostic: &Diagnostic) -> String {
         format!("{}:{line}:{column}: ", label.file.path)
     });
     let mut text = format!("{}{}", place.unwrap_or_default(), diagnostic.message);
+    // What a step printed stays in lines.
+    let joint = if diagnostic.code == codes::ENGINE_BUILD {
+        "\n"
+    } else {
+        ": "
+    };
     for cause in &diagnostic.causes {
-        text.push_str(": ");
+        text.push_str(joint);
         text.push_str(cause);
     }
     text

@@ -125,8 +125,12 @@ impl Build {
             if pushes(inputs) && !ctx.preview {
                 for target in targets(&home, inputs, image.digest) {
                     progress(ctx, format!("push {target}"));
-                    let pushed = self.images.push(&image.digest, &target).await;
-                    pushed.map_err(images_failed)?;
+                    tokio::select! {
+                        pushed = self.images.push(&image.digest, &target) => {
+                            pushed.map_err(images_failed)?;
+                        }
+                        () = ctx.cancel.cancelled() => return Err(ProviderError::Cancelled),
+                    }
                 }
             }
             let reference = home.with_digest(image.digest).to_string();

@@ -1,7 +1,8 @@
 //! Images from and to a real registry: a pin that stays until it is updated, a push that waits
 //! for the stack.
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
+use lockgate_testkit::docker::Docker;
 use lockgate_testkit::http;
 use lockgate_testkit::registry::Registry;
 
@@ -124,5 +125,64 @@ fn a_lock_lets_a_stack_come_up_without_the_registry() -> Result<()> {
     site.write("Pulumi.yaml", &pin(&address).replace("^1", "^2"))?;
     let failed = site.run(&["preview"])?.expect(1)?;
     ensure!(failed.talk.contains(&address), "{}", failed.talk);
+    Ok(())
+}
+
+#[test]
+fn a_dockerfile_with_run_is_built_by_an_engine_gated_and_known_the_next_time() -> Result<()> {
+    let Some(docker) = Docker::start()? else {
+        return Ok(());
+    };
+    let registry = Registry::start()?;
+    let base = world(&program(registry.address(), "x"))?;
+    let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(std::path::Path::new);
+    let busybox = busybox.into_iter().find(|path| path.is_file());
+    let busybox = busybox.context("busybox: sudo apt-get install -y busybox-static")?;
+    let assets = format!(r#"{{ app: {{ "fn::fileAsset": {} }} }}"#, busybox.display());
+    let text = program(registry.address(), "x")
+        .replace(r#"{ app: { "fn::stringAsset": "x" } }"#, &assets)
+        .replace("COPY app /app", "COPY app /bin/busybox\\nCOPY app /bin/sh");
+    base.write("Pulumi.yaml", &text)?;
+    base.run(&["up", "--yes"])?.expect(0)?;
+
+    let text = format!(
+        r#"name: run
+runtime: yaml
+resources:
+  image:
+    type: lockgate:image:Build
+    properties:
+      context: src
+      offline: true
+      dockerfileInline: "FROM {}/team/web:1.0.0\nCOPY in /in\nRUN busybox cp /in /out"
+  gate:
+    type: lockgate:image:Gate
+    properties:
+      image: ${{image.ref}}
+outputs:
+  digest: ${{gate.digest}}
+"#,
+        registry.address()
+    );
+    let mut shop = world(&text)?;
+    shop.write("src/in", "hello")?;
+    shop.set_env("DOCKER_HOST", "unix:///nowhere.sock");
+    let refused = shop.run(&["preview"])?.expect(1)?;
+    ensure!(
+        refused.talk.contains("`RUN` needs a build engine"),
+        "{}",
+        refused.talk
+    );
+    shop.set_env(
+        "DOCKER_HOST",
+        &format!("unix://{}", docker.socket().display()),
+    );
+    shop.run(&["up", "--yes"])?.expect(0)?;
+    let digest = shop.run(&["stack", "output", "digest"])?.expect(0)?.data;
+    ensure!(digest.starts_with("sha256:"), "{digest}");
+    // The key is known: nothing is asked of the engine, which is gone.
+    drop(docker);
+    shop.run(&["up", "--yes", "--expect-no-changes"])?
+        .expect(0)?;
     Ok(())
 }
