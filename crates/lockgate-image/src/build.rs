@@ -366,9 +366,7 @@ impl Builder {
                 })?;
         }
         if let Some(order) = &plan.prepared.order {
-            let engine = self.engine().ok_or_else(|| BuildError::NeedsEngine {
-                diagnostics: order.reasons().to_vec(),
-            })?;
+            let engine = self.engine().ok_or_else(|| order.needs_engine())?;
             return engine::run(self, engine, order, &plan.prepared, plan.key, progress).await;
         }
         // Progress may lag by this many events; then the build waits for the reporter.

@@ -31,8 +31,28 @@ pub(super) struct Order {
     reasons: Vec<Diagnostic>,
 }
 
-/// Makes the order; an error says why an engine must not get it.
+/// The order for an engine, if any instruction is only for one: those are the `reasons`. An error
+/// says why an engine must not get it, or that there is none.
 pub(super) fn order(
+    builder: &Builder,
+    front: &Front,
+    request: &BuildRequest,
+    images: &Images,
+    reasons: &[Diagnostic],
+) -> Result<Option<Order>, BuildError> {
+    if reasons.is_empty() {
+        return Ok(None);
+    }
+    match make_order(front, request, images, reasons) {
+        // Without an engine, that is what there is to say.
+        Err(_) if builder.engine().is_none() => Err(BuildError::NeedsEngine {
+            diagnostics: reasons.to_vec(),
+        }),
+        order => order.map(Some),
+    }
+}
+
+fn make_order(
     front: &Front,
     request: &BuildRequest,
     images: &Images,
@@ -168,9 +188,11 @@ fn pinned(
 }
 
 impl Order {
-    /// Why the assembler does not do it.
-    pub(super) fn reasons(&self) -> &[Diagnostic] {
-        &self.reasons
+    /// The error where there is no engine.
+    pub(super) fn needs_engine(&self) -> BuildError {
+        BuildError::NeedsEngine {
+            diagnostics: self.reasons.clone(),
+        }
     }
 
     /// The key: what the assembler's would be, and all that only an engine looks at.

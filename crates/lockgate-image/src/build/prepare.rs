@@ -249,16 +249,7 @@ pub(super) fn prepare(
         ))
     };
     let (stages, engine_only) = evaluate_stages(&front, &digests, &base_of, &mut warnings)?;
-    let needs_engine = |reasons: &[Diagnostic]| BuildError::NeedsEngine {
-        diagnostics: reasons.to_vec(),
-    };
-    let order = match engine_only.as_slice() {
-        [] => None,
-        reasons => match engine::order(&front, request, &images, reasons) {
-            Err(_) if builder.engine().is_none() => return Err(needs_engine(reasons)),
-            order => Some(order?),
-        },
-    };
+    let order = engine::order(builder, &front, request, &images, &engine_only)?;
     let file = Arc::clone(&front.dockerfile.file);
     let (tree, selections, copied) = scan_and_select(request, &front, &stages, &mut warnings)?;
     let hashes = hash_selections(builder, request, &tree, &selections, stamp)?;
@@ -281,7 +272,7 @@ pub(super) fn prepare(
     let known = cache::find_record(builder, key);
     // What an engine built before is good without it.
     if let (Some(order), None, None) = (&order, &known, builder.engine()) {
-        return Err(needs_engine(order.reasons()));
+        return Err(order.needs_engine());
     }
     let tree_id = cache::tree_id(request);
     let prepared = Prepared {
