@@ -8,6 +8,7 @@ mod build;
 mod consumer;
 mod gate;
 mod pin;
+mod push;
 mod reader;
 mod route;
 mod service;
@@ -20,7 +21,7 @@ use lockgate_diag::Severity;
 use lockgate_engine::event::EngineEvent;
 use lockgate_engine::provider::{CallContext, ProviderError};
 use lockgate_image::OsArch;
-use lockgate_model::{PropertyMap, Rng, ServiceId, Urn};
+use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Urn};
 
 use crate::bag;
 use crate::images::{Images, ImagesError};
@@ -68,12 +69,16 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
         images: images(),
         os_arch: os_arch.clone(),
     };
+    let push = push::Push {
+        images: images(),
+        os_arch: os_arch.clone(),
+    };
     let service = service::Service {
         node: node(),
         images: images(),
         os_arch,
     };
-    let kinds: [(&'static str, Box<dyn Kind>); 10] = [
+    let kinds: [(&'static str, Box<dyn Kind>); 11] = [
         ("lockgate:ai:Model", Box::new(ai::Model(node()))),
         ("lockgate:ai:Route", Box::new(ai::Route(node()))),
         ("lockgate:ai:Vendor", Box::new(ai::Vendor(node()))),
@@ -86,6 +91,7 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
         ("lockgate:image:Build", Box::new(build)),
         ("lockgate:image:Gate", Box::new(gate)),
         ("lockgate:image:Pin", Box::new(pin)),
+        ("lockgate:image:Push", Box::new(push)),
         ("lockgate:service:Service", Box::new(service)),
     ];
     Ok(Package {
@@ -139,6 +145,29 @@ fn images_failed(error: ImagesError) -> ProviderError {
     ProviderError::Failed {
         message: error.message,
         hints: error.hints,
+    }
+}
+
+/// A reference that has a digest.
+fn pinned(image: &str) -> Result<ImageReference, String> {
+    let reference = ImageReference::parse(image).map_err(|error| error.to_string())?;
+    if reference.digest.is_none() {
+        return Err(format!(
+            "`{reference}` has no digest, expected for example the `ref` of a `lockgate:image:Pin`"
+        ));
+    }
+    Ok(reference)
+}
+
+/// The manifest of a pinned image in the local store; what is not there yet is brought there.
+async fn stored(
+    images: &dyn Images,
+    image: &ImageReference,
+    os_arch: &OsArch,
+) -> Result<Digest, ProviderError> {
+    match image.digest.filter(|_| image.is_local()) {
+        Some(digest) => Ok(digest),
+        None => images.fetch(image, os_arch).await.map_err(images_failed),
     }
 }
 

@@ -17,13 +17,13 @@ use lockgate_model::image::LOCAL_REGISTRY;
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
 use lockgate_model::{Digest, ImageReference, PropertyMap, Urn, Value};
 
+use super::push::{check_host, check_tags, push};
 use super::{images_failed, progress};
 use crate::bag;
 use crate::check::failure;
 use crate::hash::hash_file;
 use crate::images::Images;
 use crate::package::Kind;
-use crate::path::index;
 
 /// Files of a context given as an archive.
 const FILES_MAX: usize = 10_000;
@@ -123,15 +123,7 @@ impl Build {
         if let Some(image) = self.build(ctx, inputs).await? {
             let home = home(&ctx.urn, inputs).map_err(ProviderError::failed)?;
             if pushes(inputs) && !ctx.preview {
-                for target in targets(&home, inputs, image.digest) {
-                    progress(ctx, format!("push {target}"));
-                    tokio::select! {
-                        pushed = self.images.push(&image.digest, &target) => {
-                            pushed.map_err(images_failed)?;
-                        }
-                        () = ctx.cancel.cancelled() => return Err(ProviderError::Cancelled),
-                    }
-                }
+                push(ctx, self.images.as_ref(), &home, inputs, image.digest).await?;
             }
             let reference = home.with_digest(image.digest).to_string();
             outputs.insert("digest".into(), image.digest.to_string().into());
@@ -197,26 +189,8 @@ fn home(urn: &Urn, inputs: &PropertyMap) -> Result<ImageReference, String> {
     };
     let text = format!("{registry}/{}", repository(urn, inputs));
     let parsed = ImageReference::parse(&text).map_err(|error| error.to_string())?;
-    let host = registry.split('/').next().unwrap_or_default();
-    if parsed.registry != host {
-        return Err(format!(
-            "`{registry}` does not start with a host, expected for example `registry.example.org/team`"
-        ));
-    }
+    check_host(registry, &parsed)?;
     Ok(parsed)
-}
-
-/// One reference a tag; the bare digest without any.
-fn targets(home: &ImageReference, inputs: &PropertyMap, digest: Digest) -> Vec<ImageReference> {
-    let tags = bag::texts(inputs, "tags");
-    if tags.is_empty() {
-        return vec![home.with_digest(digest)];
-    }
-    let tagged = |tag| ImageReference {
-        tag: Some(tag),
-        ..home.clone()
-    };
-    tags.into_iter().map(tagged).collect()
 }
 
 /// What is wrong with the place the image is pushed to.
@@ -232,13 +206,7 @@ fn check_place(urn: &Urn, inputs: &PropertyMap) -> Vec<CheckFailure> {
             true => {}
         }
     }
-    for (i, tag) in bag::texts(inputs, "tags").iter().enumerate() {
-        let parsed = ImageReference::parse(&format!("{LOCAL_REGISTRY}/x:{tag}"));
-        if parsed.is_err() {
-            let reason = format!("`{tag}` is no tag, expected for example `1.4.0`");
-            failures.push(failure(index("tags", i), reason));
-        }
-    }
+    failures.extend(check_tags(inputs));
     failures
 }
 

@@ -9,10 +9,10 @@ use lockgate_engine::provider::{
 };
 use lockgate_image::OsArch;
 use lockgate_image::gate::{Check, GatePolicy, GateReport, Ignore, Verdict};
-use lockgate_model::{ImageReference, PropertyMap, Timestamp, Value};
+use lockgate_model::{PropertyMap, Timestamp, Value};
 
-use super::images_failed;
 use super::reader::Reader;
+use super::{images_failed, pinned, stored};
 use crate::bag;
 use crate::check::failure;
 use crate::images::Images;
@@ -51,14 +51,8 @@ impl Gate {
             non_root: bag::boolean(inputs, "nonRoot").unwrap_or(false),
             by_digest: true,
         };
-        // What is not here yet is brought here: a gate reads every layer.
-        let digest = match reference.digest.filter(|_| reference.is_local()) {
-            Some(digest) => digest,
-            None => {
-                let fetched = self.images.fetch(&reference, &self.os_arch).await;
-                fetched.map_err(images_failed)?
-            }
-        };
+        // A gate reads every layer.
+        let digest = stored(self.images.as_ref(), &reference, &self.os_arch).await?;
         let report = self.images.check_gate(&digest, &policy, &ignores).await;
         let report = report.map_err(images_failed)?;
         if !report.passed {
@@ -101,17 +95,6 @@ fn read_day(r: &mut Reader<'_>, day: &str) -> Option<Timestamp> {
         r.fail("expires", reason);
     }
     start.map(|start| Timestamp::from_secs(start.timestamp().as_second()))
-}
-
-/// A reference that has a digest.
-fn pinned(image: &str) -> Result<ImageReference, String> {
-    let reference = ImageReference::parse(image).map_err(|error| error.to_string())?;
-    if reference.digest.is_none() {
-        return Err(format!(
-            "`{reference}` has no digest, expected for example the `ref` of a `lockgate:image:Pin`"
-        ));
-    }
-    Ok(reference)
 }
 
 fn refusal(image: &str, report: &GateReport) -> ProviderError {

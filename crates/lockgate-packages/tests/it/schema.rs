@@ -80,6 +80,7 @@ fn code_and_schema_name_the_same_properties() {
                 include_str!("../../src/lockgate/consumer.rs"),
                 include_str!("../../src/lockgate/gate.rs"),
                 include_str!("../../src/lockgate/pin.rs"),
+                include_str!("../../src/lockgate/push.rs"),
                 include_str!("../../src/lockgate/route.rs"),
                 include_str!("../../src/lockgate/service.rs"),
             ]

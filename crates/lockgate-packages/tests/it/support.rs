@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use lockgate_engine::event::{EngineEvent, EventSink};
@@ -234,6 +234,8 @@ pub(crate) struct FakeImages {
     pub(crate) registry: Mutex<BTreeMap<String, Digest>>,
     /// Calls that would reach a registry.
     pub(crate) asked: Mutex<Vec<String>>,
+    /// A push never ends.
+    pub(crate) stuck: AtomicBool,
 }
 
 fn build_key(request: &BuildRequest) -> BuildKey {
@@ -354,6 +356,9 @@ impl Images for FakeImages {
         Ok(image.digest.unwrap())
     }
     async fn push(&self, digest: &Digest, target: &ImageReference) -> Result<(), ImagesError> {
+        if self.stuck.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.asked.lock().push(format!("push {digest} {target}"));
         Ok(())
     }

@@ -1,8 +1,9 @@
 //! `lockgate:image:*`.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use lockgate_engine::provider::DiffChanges;
+use lockgate_engine::provider::{DiffChanges, ProviderError};
 use lockgate_image::gate::Finding;
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
 use lockgate_model::{Digest, PropertyMap, Timestamp, Value};
@@ -12,6 +13,7 @@ use crate::support::{World, bag, message};
 const BUILD: &str = "lockgate:image:Build";
 const GATE: &str = "lockgate:image:Gate";
 const PIN: &str = "lockgate:image:Pin";
+const PUSH: &str = "lockgate:image:Push";
 
 /// A context of one file asset with the hash of `hashed`.
 fn handed_over(world: &World, content: &str, hashed: &str) -> PropertyMap {
@@ -420,4 +422,149 @@ async fn a_push_to_nowhere_is_refused() {
         let inputs = bag(&format!(r#"{{"context": ".", {rest}}}"#));
         assert_eq!(world.refused(BUILD, inputs).await, [expected], "{rest}");
     }
+}
+
+#[tokio::test]
+async fn a_push_is_foretold_in_a_preview_and_made_when_it_is_created_or_updated() {
+    let world = World::new("lockgate").await;
+    let inputs = |content: &[u8], rest: &str| {
+        let digest = Digest::of(content);
+        bag(&format!(
+            r#"{{"image": "lockgate.local/web@{digest}", "to": "localhost:5000/team/app"{rest}}}"#
+        ))
+    };
+    let one = inputs(b"one", "");
+    let preview = world.create(PUSH, one.clone(), true).await.unwrap();
+    let digest = Digest::of(b"one");
+    assert_eq!(preview.outputs["digest"], Value::from(digest.to_string()));
+    let expected = format!("localhost:5000/team/app@{digest}");
+    assert_eq!(preview.outputs["ref"], Value::from(expected.as_str()));
+    assert!(world.images.asked.lock().is_empty(), "a preview pushed");
+    let created = world.create(PUSH, one.clone(), false).await.unwrap();
+    assert_eq!(created.outputs, preview.outputs);
+    assert_eq!(created.id, "localhost:5000/team/app");
+    let asked = || std::mem::take(&mut *world.images.asked.lock());
+    assert_eq!(asked(), [format!("push {digest} {expected}")]);
+
+    let two = inputs(b"two", r#", "tags": ["1.0", "latest"]"#);
+    let foretold = world.update(PUSH, &created, one.clone(), two.clone(), true);
+    let foretold = foretold.await.unwrap();
+    assert!(asked().is_empty(), "a preview pushed");
+    let updated = world.update(PUSH, &created, one, two.clone(), false);
+    assert_eq!(updated.await.unwrap(), foretold);
+    let digest = Digest::of(b"two");
+    let wanted = |tag: &str| format!("push {digest} localhost:5000/team/app:{tag}");
+    assert_eq!(asked(), [wanted("1.0"), wanted("latest")]);
+
+    world.delete(PUSH, &created, two).await.unwrap();
+    assert!(asked().is_empty(), "a delete asked the registry");
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_known_is_pushed_nowhere_and_one_from_elsewhere_is_brought_here() {
+    let world = World::new("lockgate").await;
+    let unknown = bag(r#"{"image": "$unknown", "to": "localhost:5000/team/app"}"#);
+    let preview = world.create(PUSH, unknown, true).await.unwrap();
+    assert_eq!(preview.outputs["ref"], Value::Unknown);
+    assert_eq!(preview.outputs["digest"], Value::Unknown);
+    assert!(world.images.asked.lock().is_empty());
+    let digest = Digest::of(b"x");
+    let inputs = bag(&format!(
+        r#"{{"image": "acme/web@{digest}", "to": "localhost:5000/team/app", "tags": ["1"]}}"#
+    ));
+    world.create(PUSH, inputs, false).await.unwrap();
+    let expected = [
+        format!("fetch docker.io/acme/web@{digest}"),
+        format!("push {digest} localhost:5000/team/app:1"),
+    ];
+    assert_eq!(*world.images.asked.lock(), expected);
+}
+
+#[tokio::test]
+async fn another_place_to_push_to_is_a_replacement_and_all_else_an_update() {
+    let world = World::new("lockgate").await;
+    let digest = Digest::of(b"v1");
+    let inputs = |image: &str, to: &str, tag: &str| {
+        bag(&format!(
+            r#"{{"image": "{image}@{digest}", "to": "{to}", "tags": ["{tag}"]}}"#
+        ))
+    };
+    let old = inputs("lockgate.local/web", "localhost:5000/app", "1");
+    for (new, replaces) in [
+        (inputs("lockgate.local/b", "localhost:5000/app", "1"), false),
+        (
+            inputs("lockgate.local/web", "localhost:5000/app", "2"),
+            false,
+        ),
+        (inputs("lockgate.local/web", "localhost:5000/b", "1"), true),
+    ] {
+        let diff = world.diff(PUSH, old.clone(), new).await;
+        assert_eq!(diff.changes, DiffChanges::Some);
+        assert_eq!(diff.replaces == ["to"], replaces, "{diff:?}");
+        assert!(diff.replaces.is_empty() || replaces, "{diff:?}");
+    }
+}
+
+#[tokio::test]
+async fn wrong_pushes_name_the_property_and_what_was_expected() {
+    let world = World::new("lockgate").await;
+    let image = format!("lockgate.local/web@{}", Digest::of(b"v1"));
+    let digest = Digest::of(b"v2");
+    let refusals = [
+        (
+            "lockgate.local/web:1",
+            "localhost:5000/app",
+            "1",
+            "image: `lockgate.local/web:1` has no digest, expected for example the `ref` of a `lockgate:image:Pin`".to_owned(),
+        ),
+        (
+            &image,
+            "team/app",
+            "1",
+            "to: `team/app` does not start with a host, expected for example `registry.example.org/team`".into(),
+        ),
+        (
+            &image,
+            "lockgate.local/app",
+            "1",
+            "to: `lockgate.local/app` is in the local store, expected a registry".into(),
+        ),
+        (
+            &image,
+            &format!("localhost:5000/app@{digest}"),
+            "1",
+            format!("to: `localhost:5000/app@{digest}` has a digest, but that comes from `image`"),
+        ),
+        (
+            &image,
+            "localhost:5000/app:1",
+            "1",
+            "to: `localhost:5000/app:1` has a tag, which belongs to `tags`".into(),
+        ),
+        (
+            &image,
+            "localhost:5000/app",
+            &format!("1@{digest}"),
+            format!("tags[0]: `1@{digest}` is no tag, expected for example `1.4.0`"),
+        ),
+    ];
+    for (image, to, tag, expected) in refusals {
+        let inputs = format!(r#"{{"image": "{image}", "to": "{to}", "tags": ["{tag}"]}}"#);
+        assert_eq!(world.refused(PUSH, bag(&inputs)).await, [expected]);
+    }
+}
+
+#[tokio::test]
+async fn a_push_ends_when_it_is_cancelled() {
+    let world = World::new("lockgate").await;
+    let digest = Digest::of(b"v1");
+    let inputs = bag(&format!(
+        r#"{{"image": "lockgate.local/web@{digest}", "to": "localhost:5000/app", "tags": ["1"]}}"#
+    ));
+    world.images.stuck.store(true, Ordering::Relaxed);
+    world.cancel.cancel();
+    let push = world.create(PUSH, inputs, false);
+    let ended = tokio::time::timeout(Duration::from_secs(30), push).await;
+    let ended = ended.expect("the push goes on");
+    assert!(matches!(ended, Err(ProviderError::Cancelled)));
 }
