@@ -1,5 +1,6 @@
 //! `cargo xtask bench NAME`: measures in one run, beside a peer or a floor.
 
+mod ai;
 mod gateway;
 mod quickstart;
 
@@ -9,11 +10,12 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let name = args
         .first()
-        .context("which bench? `quickstart`, `gateway`")?;
+        .context("which bench? `quickstart`, `gateway`, `ai`")?;
     match name.as_str() {
+        "ai" => ai::run(),
         "gateway" => gateway::run(&args[1..]),
         "quickstart" => quickstart::run(&args[1..]),
-        other => bail!("no bench `{other}`; there are: quickstart, gateway"),
+        other => bail!("no bench `{other}`; there are: quickstart, gateway, ai"),
     }
 }
 

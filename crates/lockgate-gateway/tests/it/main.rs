@@ -2,6 +2,7 @@
 
 mod support;
 
+mod ai;
 mod framing;
 mod hostile;
 mod lifecycle;

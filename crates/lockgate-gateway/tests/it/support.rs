@@ -396,6 +396,11 @@ impl Client {
         }
     }
 
+    /// Waits for the first bytes of an answer and leaves them there.
+    pub(crate) fn has_bytes(&mut self) -> bool {
+        self.stream.peek(&mut [0]).is_ok_and(|n| n > 0)
+    }
+
     /// Whether the gateway has closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
         self.read_until(|b| (!b.is_empty()).then_some(0)).is_none()
