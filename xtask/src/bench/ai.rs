@@ -83,7 +83,10 @@ fn load(address: &str, key: &str) -> Result<()> {
                 scope.spawn(|| -> Result<()> {
                     let mut client = http::Client::connect(address)?;
                     for _ in 0..REQUESTS / CONNECTIONS {
-                        let headers = [("authorization", bearer.as_str())];
+                        let headers = [
+                            ("authorization", bearer.as_str()),
+                            ("content-type", "application/json"),
+                        ];
                         let answer = client.post("/v1/chat/completions", &headers, &body)?;
                         ensure!(answer.status == 200, "{answer:?}");
                     }

@@ -202,6 +202,13 @@ impl ChildProcess {
     }
 
     /// The next thing the child says; `None` when it ended.
+    /// Waits until it has ended, and leaves it to be collected: a holder may be a zombie.
+    pub(crate) fn await_end(&self) {
+        use rustix::process::{WaitId, WaitIdOptions, waitid};
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.pid()), options).unwrap();
+    }
+
     pub(crate) fn hear(&mut self) -> Option<String> {
         let mut line = String::new();
         loop {
