@@ -73,22 +73,6 @@ impl Client {
         self.answer()
     }
 
-    /// Sends a JSON body and reads the whole answer.
-    pub fn post(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
-        let mut request = format!(
-            "POST {path} HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n",
-            self.host,
-            body.len()
-        );
-        for (name, value) in headers {
-            request.push_str(&format!("{name}: {value}\r\n"));
-        }
-        request.push_str("\r\n");
-        request.push_str(body);
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        self.answer()
-    }
-
     fn answer(&mut self) -> Result<Answer> {
         let status_line = self.read_line()?;
         let status = status_line.split(' ').nth(1).and_then(|s| s.parse().ok());
