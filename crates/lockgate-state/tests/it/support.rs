@@ -201,7 +201,6 @@ impl ChildProcess {
         rustix::process::kill_process(self.pid(), signal).unwrap();
     }
 
-    /// The next thing the child says; `None` when it ended.
     /// Waits until it has ended, and leaves it to be collected: a holder may be a zombie.
     pub(crate) fn await_end(&self) {
         use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -209,6 +208,7 @@ impl ChildProcess {
         waitid(WaitId::Pid(self.pid()), options).unwrap();
     }
 
+    /// The next thing the child says; `None` when it ended.
     pub(crate) fn hear(&mut self) -> Option<String> {
         let mut line = String::new();
         loop {
