@@ -19,14 +19,14 @@ use std::sync::Arc;
 
 use lockgate_diag::Severity;
 use lockgate_engine::event::EngineEvent;
-use lockgate_engine::provider::{CallContext, ProviderError};
+use lockgate_engine::provider::{CallContext, CheckFailure, ProviderError};
 use lockgate_image::OsArch;
-use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Urn};
+use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, Urn};
 
 use crate::bag;
 use crate::images::{Images, ImagesError};
 use crate::node::{Node, NodeError};
-use crate::package::{Kind, Package};
+use crate::package::{Kind, Package, identity};
 use crate::pins::{PinLock, Pins};
 use crate::schema;
 
@@ -101,21 +101,22 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
     })
 }
 
-/// Who a resource is on the node: project, stack and logical name.
-fn identity(urn: &Urn) -> ServiceId {
-    ServiceId {
-        project: urn.project().to_owned(),
-        stack: urn.stack().to_owned(),
-        name: urn.name().to_owned(),
-    }
-}
-
 /// A name as the node knows it: a short one belongs to the stack of `urn`.
 fn qualified(urn: &Urn, name: &str) -> String {
     if name.contains('/') {
         return name.to_owned();
     }
     format!("{}/{}/{name}", urn.project(), urn.stack())
+}
+
+/// A failure of inputs that were not known yet when they were checked.
+fn refused(failure: &CheckFailure) -> ProviderError {
+    ProviderError::failed(format!("`{}` {}", failure.property, failure.reason))
+}
+
+/// The first of such failures is enough.
+fn accept(failures: &[CheckFailure]) -> Result<(), ProviderError> {
+    failures.first().map_or(Ok(()), |first| Err(refused(first)))
 }
 
 fn node_failed(error: NodeError) -> ProviderError {

@@ -10,7 +10,7 @@ use lockgate_engine::provider::{
     UpdateRequest,
 };
 use lockgate_model::schema::{PackageSchema, ResourceSchema};
-use lockgate_model::{PropertyMap, Value};
+use lockgate_model::{PropertyMap, ServiceId, Urn, Value};
 
 use crate::check::check_inputs;
 use crate::diff::diff_inputs;
@@ -33,41 +33,61 @@ pub(crate) trait Kind: Send + Sync {
         Ok(found)
     }
 
+    /// Makes real what the inputs say, outside previews: a create and an update at once. A type for
+    /// which they are two implements [`Kind::create`] and [`Kind::update`] instead.
+    async fn apply(
+        &self,
+        ctx: &CallContext,
+        _inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        let token = ctx.urn.type_token();
+        Err(ProviderError::Unsupported(format!("update of {token}")))
+    }
+
+    /// The id of what was applied; by default who it is.
+    fn id(&self, ctx: &CallContext, _outputs: &PropertyMap) -> String {
+        identity(&ctx.urn).to_string()
+    }
+
+    /// Foretells the outputs of a create or an update. `outputs` holds the inputs, and unknown for
+    /// the rest.
+    async fn foretell(
+        &self,
+        _ctx: &CallContext,
+        _inputs: &PropertyMap,
+        outputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        Ok(outputs)
+    }
+
     /// Creates, outside previews.
     async fn create(
         &self,
         ctx: &CallContext,
         req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError>;
-
-    /// Foretells the outputs of a create. `outputs` holds the inputs, and unknown for the rest.
-    async fn foretell_create(
-        &self,
-        _ctx: &CallContext,
-        _req: &CreateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        Ok(outputs)
+    ) -> Result<CreateResponse, ProviderError> {
+        let outputs = self.apply(ctx, req.inputs).await?;
+        let id = self.id(ctx, &outputs);
+        Ok(CreateResponse { id, outputs })
     }
 
     /// Changes in place, outside previews.
     async fn update(
         &self,
         ctx: &CallContext,
-        _req: UpdateRequest,
+        req: UpdateRequest,
     ) -> Result<PropertyMap, ProviderError> {
-        let token = ctx.urn.type_token();
-        Err(ProviderError::Unsupported(format!("update of {token}")))
+        self.apply(ctx, req.inputs).await
     }
 
-    /// Foretells the outputs of an update. `outputs` as for create.
+    /// Foretells the outputs of an update where they follow from what is there.
     async fn foretell_update(
         &self,
-        _ctx: &CallContext,
-        _req: &UpdateRequest,
+        ctx: &CallContext,
+        req: &UpdateRequest,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        Ok(outputs)
+        self.foretell(ctx, &req.inputs, outputs).await
     }
 
     /// Removes.
@@ -82,14 +102,28 @@ pub(crate) trait Kind: Send + Sync {
         req: ReadRequest,
     ) -> Result<Option<ReadResponse>, ProviderError> {
         if req.outputs.is_empty() {
-            let token = ctx.urn.type_token();
-            return Err(ProviderError::Unsupported(format!("import of {token}")));
+            return self.import(ctx, &req.id).map(Some);
         }
         Ok(Some(ReadResponse {
             id: req.id,
             inputs: Some(req.inputs),
             outputs: req.outputs,
         }))
+    }
+
+    /// Takes over what no state knows, where the id says everything.
+    fn import(&self, ctx: &CallContext, _id: &str) -> Result<ReadResponse, ProviderError> {
+        let token = ctx.urn.type_token();
+        Err(ProviderError::Unsupported(format!("import of {token}")))
+    }
+}
+
+/// Who a resource is on the node: project, stack and logical name.
+pub(crate) fn identity(urn: &Urn) -> ServiceId {
+    ServiceId {
+        project: urn.project().to_owned(),
+        stack: urn.stack().to_owned(),
+        name: urn.name().to_owned(),
     }
 }
 
@@ -181,7 +215,7 @@ impl Provider for Package {
             let outputs = unknown_outputs(schema, &req.inputs);
             CreateResponse {
                 id: String::new(),
-                outputs: kind.foretell_create(ctx, &req, outputs).await?,
+                outputs: kind.foretell(ctx, &req.inputs, outputs).await?,
             }
         } else {
             kind.create(ctx, req).await?

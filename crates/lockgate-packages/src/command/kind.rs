@@ -268,13 +268,13 @@ impl Kind for Command {
         })
     }
 
-    async fn foretell_create(
+    async fn foretell(
         &self,
         _ctx: &CallContext,
-        req: &CreateRequest,
+        inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        Ok(unknown_results(&req.inputs, outputs))
+        Ok(unknown_results(inputs, outputs))
     }
 
     async fn update(
@@ -304,15 +304,6 @@ impl Kind for Command {
             call.run(ctx).await?
         };
         Ok(with_inputs(req.inputs, results))
-    }
-
-    async fn foretell_update(
-        &self,
-        _ctx: &CallContext,
-        req: &UpdateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        Ok(unknown_results(&req.inputs, outputs))
     }
 
     async fn delete(&self, ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {

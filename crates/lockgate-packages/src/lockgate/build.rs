@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffKind, DiffRequest,
-    DiffResponse, PropertyDiff, ProviderError, ReadRequest, ReadResponse, UpdateRequest,
+    CallContext, CheckFailure, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff,
+    ProviderError, ReadRequest, ReadResponse,
 };
 use lockgate_image::{
     BuildRequest, Context, ContextFile, DockerfileSource, FileContent, ImageRecord, OsArch,
@@ -393,42 +393,25 @@ impl Kind for Build {
         Ok(found)
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.outputs(ctx, &req.inputs, req.inputs.clone()).await?;
-        Ok(CreateResponse {
-            id: repository(&ctx.urn, &req.inputs),
-            outputs,
-        })
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        self.outputs(ctx, &inputs, inputs.clone()).await
     }
 
-    async fn foretell_create(
+    fn id(&self, ctx: &CallContext, outputs: &PropertyMap) -> String {
+        repository(&ctx.urn, outputs)
+    }
+
+    async fn foretell(
         &self,
         ctx: &CallContext,
-        req: &CreateRequest,
+        inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(ctx, &req.inputs, outputs).await
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(ctx, &req.inputs, req.inputs.clone()).await
-    }
-
-    async fn foretell_update(
-        &self,
-        ctx: &CallContext,
-        req: &UpdateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(ctx, &req.inputs, outputs).await
+        self.outputs(ctx, inputs, outputs).await
     }
 
     async fn read(

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CreateRequest, CreateResponse, DeleteRequest, ProviderError, ReadRequest,
-    ReadResponse, UpdateRequest,
+    CallContext, DeleteRequest, ProviderError, ReadRequest, ReadResponse,
 };
 use lockgate_model::PropertyMap;
 use lockgate_model::gateway::ConsumerSpec;
@@ -22,7 +21,8 @@ fn with_name(ctx: &CallContext, mut outputs: PropertyMap) -> PropertyMap {
     outputs
 }
 
-impl Consumer {
+#[async_trait]
+impl Kind for Consumer {
     async fn apply(
         &self,
         ctx: &CallContext,
@@ -33,43 +33,11 @@ impl Consumer {
         applied.map_err(node_failed)?;
         Ok(with_name(ctx, inputs))
     }
-}
 
-#[async_trait]
-impl Kind for Consumer {
-    async fn create(
+    async fn foretell(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.apply(ctx, req.inputs).await?;
-        Ok(CreateResponse {
-            id: identity(&ctx.urn).to_string(),
-            outputs,
-        })
-    }
-
-    async fn foretell_create(
-        &self,
-        ctx: &CallContext,
-        _req: &CreateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        Ok(with_name(ctx, outputs))
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.apply(ctx, req.inputs).await
-    }
-
-    async fn foretell_update(
-        &self,
-        ctx: &CallContext,
-        _req: &UpdateRequest,
+        _inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
         Ok(with_name(ctx, outputs))

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffRequest,
-    DiffResponse, ProviderError, UpdateRequest,
+    CallContext, CheckFailure, DiffChanges, DiffRequest, DiffResponse, ProviderError,
 };
 use lockgate_image::OsArch;
 use lockgate_image::gate::{Check, GatePolicy, GateReport, Ignore, Verdict};
 use lockgate_model::{PropertyMap, Timestamp, Value};
 
 use super::reader::Reader;
-use super::{images_failed, pinned, stored};
+use super::{accept, images_failed, pinned, stored};
 use crate::bag;
 use crate::check::failure;
 use crate::images::Images;
@@ -41,10 +40,7 @@ impl Gate {
         let image = bag::text(inputs, "image").unwrap_or_default().to_owned();
         let reference = pinned(&image).map_err(ProviderError::failed)?;
         let (ignores, failures) = read_ignores(inputs);
-        if let Some(first) = failures.first() {
-            let text = format!("`{}` {}", first.property, first.reason);
-            return Err(ProviderError::failed(text));
-        }
+        accept(&failures)?;
         let policy = GatePolicy {
             secrets: bag::boolean(inputs, "secrets").unwrap_or(true),
             max_size_bytes: bag::unsigned(inputs, "maxSizeBytes"),
@@ -165,39 +161,24 @@ impl Kind for Gate {
         Ok(found)
     }
 
-    async fn create(
+    async fn apply(
         &self,
         _ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.outputs(&req.inputs, req.inputs.clone()).await?;
-        let id = bag::text(&outputs, "digest").unwrap_or_default().to_owned();
-        Ok(CreateResponse { id, outputs })
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        self.outputs(&inputs, inputs.clone()).await
     }
 
-    async fn foretell_create(
+    fn id(&self, _ctx: &CallContext, outputs: &PropertyMap) -> String {
+        bag::text(outputs, "digest").unwrap_or_default().to_owned()
+    }
+
+    async fn foretell(
         &self,
         _ctx: &CallContext,
-        req: &CreateRequest,
+        inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&req.inputs, outputs).await
-    }
-
-    async fn update(
-        &self,
-        _ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&req.inputs, req.inputs.clone()).await
-    }
-
-    async fn foretell_update(
-        &self,
-        _ctx: &CallContext,
-        req: &UpdateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&req.inputs, outputs).await
+        self.outputs(inputs, outputs).await
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DiffChanges, DiffKind, DiffRequest,
-    DiffResponse, PropertyDiff, ProviderError, UpdateRequest,
+    CallContext, CheckFailure, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff,
+    ProviderError,
 };
 use lockgate_image::OsArch;
 use lockgate_model::{ImageReference, PropertyMap, Value};
@@ -137,39 +137,24 @@ impl Kind for Pin {
         Ok(found)
     }
 
-    async fn create(
+    async fn apply(
         &self,
         _ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.outputs(&req.inputs, req.inputs.clone(), true).await?;
-        let id = bag::text(&outputs, "ref").unwrap_or_default().to_owned();
-        Ok(CreateResponse { id, outputs })
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        self.outputs(&inputs, inputs.clone(), true).await
     }
 
-    async fn foretell_create(
+    fn id(&self, _ctx: &CallContext, outputs: &PropertyMap) -> String {
+        bag::text(outputs, "ref").unwrap_or_default().to_owned()
+    }
+
+    async fn foretell(
         &self,
         _ctx: &CallContext,
-        req: &CreateRequest,
+        inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&req.inputs, outputs, false).await
-    }
-
-    async fn update(
-        &self,
-        _ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&req.inputs, req.inputs.clone(), true).await
-    }
-
-    async fn foretell_update(
-        &self,
-        _ctx: &CallContext,
-        req: &UpdateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&req.inputs, outputs, false).await
+        self.outputs(inputs, outputs, false).await
     }
 }

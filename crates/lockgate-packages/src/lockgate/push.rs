@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, UpdateRequest,
-};
+use lockgate_engine::provider::{CallContext, CheckFailure, ProviderError};
 use lockgate_image::OsArch;
 use lockgate_model::image::LOCAL_REGISTRY;
 use lockgate_model::{Digest, ImageReference, PropertyMap};
@@ -128,39 +126,24 @@ impl Kind for Push {
         failures
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.outputs(ctx, &req.inputs, req.inputs.clone()).await?;
-        let id = bag::text(&outputs, "to").unwrap_or_default().to_owned();
-        Ok(CreateResponse { id, outputs })
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        self.outputs(ctx, &inputs, inputs.clone()).await
     }
 
-    async fn foretell_create(
+    fn id(&self, _ctx: &CallContext, outputs: &PropertyMap) -> String {
+        bag::text(outputs, "to").unwrap_or_default().to_owned()
+    }
+
+    async fn foretell(
         &self,
         ctx: &CallContext,
-        req: &CreateRequest,
+        inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(ctx, &req.inputs, outputs).await
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(ctx, &req.inputs, req.inputs.clone()).await
-    }
-
-    async fn foretell_update(
-        &self,
-        ctx: &CallContext,
-        req: &UpdateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(ctx, &req.inputs, outputs).await
+        self.outputs(ctx, inputs, outputs).await
     }
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, DiffRequest,
-    DiffResponse, ProviderError, ReadRequest, ReadResponse, UpdateRequest,
+    CallContext, CheckFailure, DeleteRequest, DiffRequest, DiffResponse, ProviderError,
+    ReadRequest, ReadResponse, UpdateRequest,
 };
 use lockgate_model::gateway::{
     AuthPolicy, BackendSpec, FieldMatch, PathMatch, RateLimitPolicy, RouteMatch, RouteSpec,
@@ -14,7 +14,7 @@ use lockgate_model::gateway::{
 use lockgate_model::{PropertyMap, ServiceId, Urn, Value};
 
 use super::reader::Reader;
-use super::{identity, node_failed, qualified};
+use super::{accept, identity, node_failed, qualified};
 use crate::bag;
 use crate::node::Node;
 use crate::package::Kind;
@@ -291,26 +291,6 @@ fn url_stays(old: &PropertyMap, new: &PropertyMap) -> bool {
         .all(|name| same(*name) && known(*name))
 }
 
-impl Route {
-    async fn apply(
-        &self,
-        ctx: &CallContext,
-        inputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        let (spec, failures) = read_spec(&ctx.urn, &inputs);
-        if let Some(first) = failures.first() {
-            return Err(ProviderError::failed(format!(
-                "`{}` {}",
-                first.property, first.reason
-            )));
-        }
-        let status = self.0.apply_route(spec).await.map_err(node_failed)?;
-        let mut outputs = inputs;
-        outputs.insert("url".into(), status.url.into());
-        Ok(outputs)
-    }
-}
-
 #[async_trait]
 impl Kind for Route {
     fn check(&self, ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
@@ -329,24 +309,17 @@ impl Kind for Route {
         Ok(found)
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.apply(ctx, req.inputs).await?;
-        Ok(CreateResponse {
-            id: identity(&ctx.urn).to_string(),
-            outputs,
-        })
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
+        inputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.apply(ctx, req.inputs).await
+        let (spec, failures) = read_spec(&ctx.urn, &inputs);
+        accept(&failures)?;
+        let status = self.0.apply_route(spec).await.map_err(node_failed)?;
+        let mut outputs = inputs;
+        outputs.insert("url".into(), status.url.into());
+        Ok(outputs)
     }
 
     async fn foretell_update(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_diag::Secret;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, DiffChanges,
-    DiffRequest, DiffResponse, ProviderError, ReadRequest, ReadResponse, UpdateRequest,
+    CallContext, CheckFailure, DeleteRequest, DiffChanges, DiffRequest, DiffResponse,
+    ProviderError, ReadRequest, ReadResponse,
 };
 use lockgate_image::OsArch;
 use lockgate_model::service::{
@@ -16,7 +16,7 @@ use lockgate_model::service::{
 use lockgate_model::{Digest, ImageReference, PropertyMap, ServiceId, Value};
 
 use super::reader::Reader;
-use super::{identity, images_failed, node_failed, progress};
+use super::{identity, node_failed, progress, refused, stored};
 use crate::bag;
 use crate::check::failure;
 use crate::images::Images;
@@ -184,39 +184,6 @@ fn outputs(ctx: &CallContext, inputs: PropertyMap, status: &ServiceStatus) -> Pr
     outputs
 }
 
-impl Service {
-    async fn apply(
-        &self,
-        ctx: &CallContext,
-        inputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        let (spec, failures) = read_spec(identity(&ctx.urn), &inputs);
-        let (Some(spec), []) = (spec, failures.as_slice()) else {
-            let first = failures.into_iter().next();
-            let first = first.unwrap_or_else(|| failure("image", "is not known"));
-            return Err(ProviderError::failed(format!(
-                "`{}` {}",
-                first.property, first.reason
-            )));
-        };
-        // The node takes images from the local store only.
-        if !spec.image.is_local() {
-            let fetched = self.images.fetch(&spec.image, &self.os_arch).await;
-            fetched.map_err(images_failed)?;
-        }
-        let say = |text: String| progress(ctx, text);
-        let status = tokio::select! {
-            status = self.node.apply_service(spec, &say) => status.map_err(node_failed)?,
-            () = ctx.cancel.cancelled() => {
-                return Err(ProviderError::Unknown {
-                    message: "interrupted while the node rolled out the service".into(),
-                });
-            }
-        };
-        Ok(outputs(ctx, inputs, &status))
-    }
-}
-
 #[async_trait]
 impl Kind for Service {
     fn check(&self, ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
@@ -245,42 +212,38 @@ impl Kind for Service {
         Ok(found)
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.apply(ctx, req.inputs).await?;
-        Ok(CreateResponse {
-            id: identity(&ctx.urn).to_string(),
-            outputs,
-        })
+        inputs: PropertyMap,
+    ) -> Result<PropertyMap, ProviderError> {
+        let (spec, failures) = read_spec(identity(&ctx.urn), &inputs);
+        let (Some(spec), []) = (spec, failures.as_slice()) else {
+            let first = failures.into_iter().next();
+            let first = first.unwrap_or_else(|| failure("image", "is not known"));
+            return Err(refused(&first));
+        };
+        // The node takes images from the local store only.
+        stored(self.images.as_ref(), &spec.image, &self.os_arch).await?;
+        let say = |text: String| progress(ctx, text);
+        let status = tokio::select! {
+            status = self.node.apply_service(spec, &say) => status.map_err(node_failed)?,
+            () = ctx.cancel.cancelled() => {
+                return Err(ProviderError::Unknown {
+                    message: "interrupted while the node rolled out the service".into(),
+                });
+            }
+        };
+        Ok(outputs(ctx, inputs, &status))
     }
 
-    async fn foretell_create(
+    async fn foretell(
         &self,
         ctx: &CallContext,
-        req: &CreateRequest,
+        inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        Ok(foretell(ctx, &req.inputs, outputs))
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.apply(ctx, req.inputs).await
-    }
-
-    async fn foretell_update(
-        &self,
-        ctx: &CallContext,
-        req: &UpdateRequest,
-        outputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        Ok(foretell(ctx, &req.inputs, outputs))
+        Ok(foretell(ctx, inputs, outputs))
     }
 
     async fn delete(&self, _ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {

@@ -6,8 +6,7 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, ReadRequest,
-    ReadResponse,
+    CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, ReadResponse,
 };
 use lockgate_model::{PropertyMap, Rng, Value};
 
@@ -47,26 +46,18 @@ fn count(inputs: &PropertyMap, name: &str) -> Option<usize> {
     bag::unsigned(inputs, name).and_then(|n| usize::try_from(n).ok())
 }
 
-/// What an import makes of an id; a known state is kept as it is.
-fn read_or_import(
-    req: ReadRequest,
-    import: impl FnOnce(&str) -> Option<(PropertyMap, CreateResponse)>,
+/// What an import makes of inputs that its id tells.
+fn imported(
+    read: Option<(PropertyMap, CreateResponse)>,
     expected: &str,
-) -> Result<Option<ReadResponse>, ProviderError> {
-    if !req.outputs.is_empty() {
-        return Ok(Some(ReadResponse {
-            id: req.id,
-            inputs: Some(req.inputs),
-            outputs: req.outputs,
-        }));
-    }
-    let (inputs, created) = import(&req.id)
-        .ok_or_else(|| ProviderError::failed(format!("the import id must be {expected}")))?;
-    Ok(Some(ReadResponse {
+) -> Result<ReadResponse, ProviderError> {
+    let (inputs, created) =
+        read.ok_or_else(|| ProviderError::failed(format!("the import id must be {expected}")))?;
+    Ok(ReadResponse {
         id: created.id,
         inputs: Some(inputs),
         outputs: created.outputs,
-    }))
+    })
 }
 
 /// `RandomId`.
@@ -130,12 +121,8 @@ impl Kind for Id {
         Ok(Self::response(req.inputs, &raw))
     }
 
-    async fn read(
-        &self,
-        _ctx: &CallContext,
-        req: ReadRequest,
-    ) -> Result<Option<ReadResponse>, ProviderError> {
-        let import = |id: &str| {
+    fn import(&self, _ctx: &CallContext, id: &str) -> Result<ReadResponse, ProviderError> {
+        let read = || {
             let (prefix, text) = id.rsplit_once(',').unwrap_or(("", id));
             let raw = URL_SAFE_NO_PAD.decode(text).ok()?;
             let mut inputs = PropertyMap::new();
@@ -145,7 +132,7 @@ impl Kind for Id {
             }
             Some((inputs.clone(), Self::response(inputs, &raw)))
         };
-        read_or_import(req, import, "`[prefix,]b64Url`")
+        imported(read(), "`[prefix,]b64Url`")
     }
 }
 
@@ -191,12 +178,8 @@ impl Kind for Integer {
         Ok(created(result.to_string(), inputs, [("result", value)]))
     }
 
-    async fn read(
-        &self,
-        _ctx: &CallContext,
-        req: ReadRequest,
-    ) -> Result<Option<ReadResponse>, ProviderError> {
-        let import = |id: &str| {
+    fn import(&self, _ctx: &CallContext, id: &str) -> Result<ReadResponse, ProviderError> {
+        let read = || {
             let mut parts = id.splitn(4, ',');
             let mut number = || parts.next()?.trim().parse::<i32>().ok();
             let (result, min, max) = (number()?, number()?, number()?);
@@ -214,7 +197,7 @@ impl Kind for Integer {
             );
             Some((inputs, response))
         };
-        read_or_import(req, import, "`result,min,max[,seed]`")
+        imported(read(), "`result,min,max[,seed]`")
     }
 }
 
@@ -301,12 +284,8 @@ impl Kind for Uuid {
         Ok(created(uuid, req.inputs, results))
     }
 
-    async fn read(
-        &self,
-        _ctx: &CallContext,
-        req: ReadRequest,
-    ) -> Result<Option<ReadResponse>, ProviderError> {
-        let import = |id: &str| {
+    fn import(&self, _ctx: &CallContext, id: &str) -> Result<ReadResponse, ProviderError> {
+        let read = || {
             let uuid = uuid::Uuid::try_parse(id).ok()?.to_string();
             let results = [("result", Value::from(uuid.as_str()))];
             Some((
@@ -314,7 +293,7 @@ impl Kind for Uuid {
                 created(uuid, PropertyMap::new(), results),
             ))
         };
-        read_or_import(req, import, "a UUID")
+        imported(read(), "a UUID")
     }
 }
 
@@ -347,18 +326,14 @@ impl Kind for Bytes {
         Ok(Self::response(req.inputs, &raw))
     }
 
-    async fn read(
-        &self,
-        _ctx: &CallContext,
-        req: ReadRequest,
-    ) -> Result<Option<ReadResponse>, ProviderError> {
-        let import = |id: &str| {
+    fn import(&self, _ctx: &CallContext, id: &str) -> Result<ReadResponse, ProviderError> {
+        let read = || {
             let raw = STANDARD.decode(id).ok()?;
             let mut inputs = PropertyMap::new();
             inputs.insert("length".into(), bag::number(raw.len() as u64));
             Some((inputs.clone(), Self::response(inputs, &raw)))
         };
-        read_or_import(req, import, "base64")
+        imported(read(), "base64")
     }
 }
 

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, ReadRequest,
-    ReadResponse,
+    CallContext, CheckFailure, CreateRequest, CreateResponse, ProviderError, ReadResponse,
 };
 use lockgate_model::{PropertyMap, Rng, Value};
 
@@ -128,11 +127,14 @@ fn bcrypt(rng: &dyn Rng, text: &str) -> Result<String, ProviderError> {
 }
 
 /// Imported text: everything but the result is at its default.
-fn import(id: &str, result: &str) -> (String, PropertyMap, PropertyMap) {
+fn imported(id: &str, result: &str) -> ReadResponse {
     let length = bag::number(result.chars().count() as u64);
     let inputs: PropertyMap = [("length".to_owned(), length)].into();
-    let outputs = outputs(&inputs, result);
-    (id.to_owned(), inputs, outputs)
+    ReadResponse {
+        id: id.to_owned(),
+        outputs: outputs(&inputs, result),
+        inputs: Some(inputs),
+    }
 }
 
 /// `RandomString`: its id is the text.
@@ -156,22 +158,8 @@ impl Kind for Text {
         })
     }
 
-    async fn read(
-        &self,
-        _ctx: &CallContext,
-        req: ReadRequest,
-    ) -> Result<Option<ReadResponse>, ProviderError> {
-        let (id, inputs, outputs) = if req.outputs.is_empty() {
-            import(&req.id, &req.id)
-        } else {
-            (req.id, req.inputs, req.outputs)
-        };
-        let inputs = Some(inputs);
-        Ok(Some(ReadResponse {
-            id,
-            inputs,
-            outputs,
-        }))
+    fn import(&self, _ctx: &CallContext, id: &str) -> Result<ReadResponse, ProviderError> {
+        Ok(imported(id, id))
     }
 }
 
@@ -199,25 +187,11 @@ impl Kind for Password {
         })
     }
 
-    async fn read(
-        &self,
-        _ctx: &CallContext,
-        req: ReadRequest,
-    ) -> Result<Option<ReadResponse>, ProviderError> {
-        let (id, inputs, outputs) = if req.outputs.is_empty() {
-            // The id of an import is the password itself; the state must not keep it in clear.
-            let (_, inputs, mut outputs) = import("none", &req.id);
-            let hash = bcrypt(self.0.as_ref(), &req.id)?;
-            outputs.insert("bcryptHash".into(), hash.into());
-            ("none".to_owned(), inputs, outputs)
-        } else {
-            (req.id, req.inputs, req.outputs)
-        };
-        let inputs = Some(inputs);
-        Ok(Some(ReadResponse {
-            id,
-            inputs,
-            outputs,
-        }))
+    fn import(&self, _ctx: &CallContext, id: &str) -> Result<ReadResponse, ProviderError> {
+        // The id of an import is the password itself; the state must not keep it in clear.
+        let mut read = imported("none", id);
+        let hash = bcrypt(self.0.as_ref(), id)?;
+        read.outputs.insert("bcryptHash".into(), hash.into());
+        Ok(read)
     }
 }

@@ -4,15 +4,14 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, ProviderError,
-    ReadRequest, ReadResponse, UpdateRequest,
+    CallContext, CheckFailure, DeleteRequest, ProviderError, ReadRequest, ReadResponse,
 };
 use lockgate_model::ai::{LaneSpec, ModelSpec};
 use lockgate_model::{PropertyMap, Urn, Value};
 
 use crate::bag;
 use crate::lockgate::reader::Reader;
-use crate::lockgate::{identity, node_failed, qualified};
+use crate::lockgate::{accept, identity, node_failed, qualified};
 use crate::node::Node;
 use crate::package::Kind;
 use crate::path::index;
@@ -57,23 +56,6 @@ fn read_lane(r: &mut Reader<'_>, urn: &Urn) -> LaneSpec {
     }
 }
 
-impl Model {
-    async fn apply(
-        &self,
-        ctx: &CallContext,
-        inputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        let (spec, failures) = read_spec(&ctx.urn, &inputs);
-        if let Some(first) = failures.first() {
-            let text = format!("`{}` {}", first.property, first.reason);
-            return Err(ProviderError::failed(text));
-        }
-        let outputs = with_alias(&ctx.urn, inputs);
-        self.0.apply_model(spec).await.map_err(node_failed)?;
-        Ok(outputs)
-    }
-}
-
 fn with_alias(urn: &Urn, mut outputs: PropertyMap) -> PropertyMap {
     let alias = outputs.entry("alias".into());
     alias.or_insert_with(|| urn.name().to_owned().into());
@@ -86,39 +68,22 @@ impl Kind for Model {
         read_spec(&ctx.urn, inputs).1
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.apply(ctx, req.inputs).await?;
-        Ok(CreateResponse {
-            id: identity(&ctx.urn).to_string(),
-            outputs,
-        })
-    }
-
-    async fn foretell_create(
-        &self,
-        ctx: &CallContext,
-        _req: &CreateRequest,
-        outputs: PropertyMap,
+        inputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        Ok(with_alias(&ctx.urn, outputs))
+        let (spec, failures) = read_spec(&ctx.urn, &inputs);
+        accept(&failures)?;
+        let outputs = with_alias(&ctx.urn, inputs);
+        self.0.apply_model(spec).await.map_err(node_failed)?;
+        Ok(outputs)
     }
 
-    async fn update(
+    async fn foretell(
         &self,
         ctx: &CallContext,
-        req: UpdateRequest,
-    ) -> Result<PropertyMap, ProviderError> {
-        self.apply(ctx, req.inputs).await
-    }
-
-    async fn foretell_update(
-        &self,
-        ctx: &CallContext,
-        _req: &UpdateRequest,
+        _inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
         Ok(with_alias(&ctx.urn, outputs))

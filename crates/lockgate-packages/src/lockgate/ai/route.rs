@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, ProviderError,
-    ReadRequest, ReadResponse, UpdateRequest,
+    CallContext, CheckFailure, DeleteRequest, ProviderError, ReadRequest, ReadResponse,
 };
 use lockgate_model::ai::AiPolicy;
 use lockgate_model::gateway::{AuthPolicy, PathMatch, RouteMatch, RouteSpec, TimeoutPolicy};
@@ -15,7 +14,7 @@ use lockgate_model::{PropertyMap, Urn};
 use crate::bag;
 use crate::lockgate::reader::Reader;
 use crate::lockgate::route::{read_hosts, read_rate_limit};
-use crate::lockgate::{identity, node_failed, qualified};
+use crate::lockgate::{accept, identity, node_failed, qualified};
 use crate::node::Node;
 use crate::package::Kind;
 
@@ -80,24 +79,6 @@ fn read_spec(urn: &Urn, inputs: &PropertyMap) -> (RouteSpec, Vec<CheckFailure>) 
     (spec, r.failures)
 }
 
-impl Route {
-    async fn apply(
-        &self,
-        ctx: &CallContext,
-        inputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        let (spec, failures) = read_spec(&ctx.urn, &inputs);
-        if let Some(first) = failures.first() {
-            let text = format!("`{}` {}", first.property, first.reason);
-            return Err(ProviderError::failed(text));
-        }
-        let status = self.0.apply_route(spec).await.map_err(node_failed)?;
-        let mut outputs = inputs;
-        outputs.insert("url".into(), base(&status.url).into());
-        Ok(outputs)
-    }
-}
-
 /// The base URL that SDKs want.
 fn base(url: &str) -> String {
     url.strip_suffix(FIRST_PATH).unwrap_or(url).to_owned()
@@ -109,24 +90,17 @@ impl Kind for Route {
         read_spec(&ctx.urn, inputs).1
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.apply(ctx, req.inputs).await?;
-        Ok(CreateResponse {
-            id: identity(&ctx.urn).to_string(),
-            outputs,
-        })
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
+        inputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.apply(ctx, req.inputs).await
+        let (spec, failures) = read_spec(&ctx.urn, &inputs);
+        accept(&failures)?;
+        let status = self.0.apply_route(spec).await.map_err(node_failed)?;
+        let mut outputs = inputs;
+        outputs.insert("url".into(), base(&status.url).into());
+        Ok(outputs)
     }
 
     async fn delete(&self, _ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {

@@ -5,15 +5,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use lockgate_diag::Secret;
 use lockgate_engine::provider::{
-    CallContext, CheckFailure, CreateRequest, CreateResponse, DeleteRequest, ProviderError,
-    ReadRequest, ReadResponse, UpdateRequest,
+    CallContext, CheckFailure, DeleteRequest, ProviderError, ReadRequest, ReadResponse,
 };
 use lockgate_model::ai::{BaseUrl, VendorSpec};
 use lockgate_model::{PropertyMap, Urn};
 
 use crate::bag;
 use crate::check::failure;
-use crate::lockgate::{identity, node_failed};
+use crate::lockgate::{identity, node_failed, refused};
 use crate::node::Node;
 use crate::package::Kind;
 
@@ -31,19 +30,6 @@ fn read_spec(urn: &Urn, inputs: &PropertyMap) -> Result<VendorSpec, CheckFailure
     })
 }
 
-impl Vendor {
-    async fn apply(
-        &self,
-        ctx: &CallContext,
-        inputs: PropertyMap,
-    ) -> Result<PropertyMap, ProviderError> {
-        let spec = read_spec(&ctx.urn, &inputs)
-            .map_err(|f| ProviderError::failed(format!("`{}` {}", f.property, f.reason)))?;
-        self.0.apply_vendor(spec).await.map_err(node_failed)?;
-        Ok(inputs)
-    }
-}
-
 #[async_trait]
 impl Kind for Vendor {
     fn check(&self, ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
@@ -58,24 +44,14 @@ impl Kind for Vendor {
         failures
     }
 
-    async fn create(
+    async fn apply(
         &self,
         ctx: &CallContext,
-        req: CreateRequest,
-    ) -> Result<CreateResponse, ProviderError> {
-        let outputs = self.apply(ctx, req.inputs).await?;
-        Ok(CreateResponse {
-            id: identity(&ctx.urn).to_string(),
-            outputs,
-        })
-    }
-
-    async fn update(
-        &self,
-        ctx: &CallContext,
-        req: UpdateRequest,
+        inputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.apply(ctx, req.inputs).await
+        let spec = read_spec(&ctx.urn, &inputs).map_err(|f| refused(&f))?;
+        self.0.apply_vendor(spec).await.map_err(node_failed)?;
+        Ok(inputs)
     }
 
     async fn delete(&self, _ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {
