@@ -70,7 +70,7 @@ async fn status(app: &App) -> Result<(), CommandError> {
         status.version, status.pid, status.started
     ))?;
     app.printer.line(&format!(
-        "gateway {}, {} routes, table {}",
+        "gateway {}, routes: {}, table: {}",
         status.gateway_url, status.routes, status.table_version
     ))?;
     for reason in &status.table_refusal {
@@ -93,7 +93,7 @@ async fn status(app: &App) -> Result<(), CommandError> {
                 .pid
                 .map_or_else(|| "–".to_owned(), |pid| pid.to_string());
             app.printer.line(&format!(
-                "  {:<30} {health:<12} process {pid}, {} restarts",
+                "  {:<30} {health:<12} process {pid}, restarts: {}",
                 instance.id, instance.restarts
             ))?;
         }
