@@ -116,9 +116,15 @@ fn an_image_reaches_the_registry_only_through_its_gate() -> Result<()> {
         r#"name: shop
 runtime: yaml
 resources:
+  late:
+    type: random:RandomString
+    properties: {{ length: 8 }}
   image:
     type: lockgate:image:Build
-    properties: {{ context: app, dockerfileInline: "FROM scratch\nCOPY . /" }}
+    properties:
+      context: app
+      dockerfileInline: "FROM scratch\nCOPY . /"
+      labels: {{ late: "${{late.result}}" }}
   gate:
     type: lockgate:image:Gate
     properties: {{ image: "${{image.ref}}" }}
@@ -132,6 +138,9 @@ outputs:
     // The shape of a cloud key, made here so that no scanner of this repository finds one.
     let key = format!("AKIA{}", "Z7QXW2ERT4YUIOP5");
     shop.write("app/config.ini", &format!("aws_access_key_id = {key}\n"))?;
+    // The label makes the image unknown in the preview: what stops the push is its own gate, not
+    // that the preview failed.
+    shop.run(&["preview"])?.expect(0)?;
     let refused = shop.run(&["up", "--yes"])?.expect(1)?;
     ensure!(refused.talk.contains("config.ini"), "{}", refused.talk);
     ensure!(
