@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use lockgate_model::gateway::{EndpointSpec, TimeoutPolicy};
 
 use self::ai::AiRoute;
+use crate::failure::Form;
 use crate::metrics::RouteStats;
 use crate::policy::auth::Keys;
 use crate::policy::limit::{ConsumerCells, Rate};
@@ -49,6 +50,14 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// The form in which its clients read errors.
+    pub(crate) fn error_form(&self) -> Form {
+        match &self.ai {
+            None => Form::Problem,
+            Some(_) => Form::OpenAi,
+        }
+    }
+
     /// The upstream for the `turn`-th request.
     pub(crate) fn backend(&self, turn: u64) -> u32 {
         match self.backends.as_slice() {

@@ -55,6 +55,13 @@ pub(crate) fn text(raw: &str) -> Option<Cow<'_, str>> {
 }
 
 fn is_deep(bytes: &[u8]) -> bool {
+    // Almost every body has fewer brackets than levels that are allowed.
+    if memchr::memchr2_iter(b'{', b'[', bytes)
+        .nth(DEPTH_MAX as usize)
+        .is_none()
+    {
+        return false;
+    }
     let (mut depth, mut quoted, mut escaped) = (0_u32, false, false);
     for byte in bytes {
         match byte {

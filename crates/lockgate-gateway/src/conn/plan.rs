@@ -98,9 +98,7 @@ pub(crate) fn plan(
     let route_index = find_route(&table, asked)?;
     let route = &table.routes[route_index as usize];
     trace.route = Some(route.name.clone());
-    if route.ai.is_some() {
-        facts.form = Form::OpenAi;
-    }
+    facts.form = route.error_form();
     admit(core, &table, route, (&request, &survey), trace)?;
     if let (Some(max), Framing::Length(length)) = (route.body_bytes_max, framing)
         && length > max
@@ -121,10 +119,9 @@ pub(crate) fn plan(
         },
         expects_continue,
     };
-    let ai = match &route.ai {
-        None => None,
-        Some(_) => Some(ai::operation(request.method, written.path)?),
-    };
+    let asked = route.ai.as_ref();
+    let ai = asked.map(|_| ai::operation(request.method, written.path));
+    let ai = ai.transpose()?;
     match ai {
         None => written.write(trace, out),
         Some(_) => written.write_for_vendor(out),
