@@ -175,7 +175,7 @@ impl Engine {
         let entry = self.next_entry();
         let skip_call = self.is_preview() || old.retain_on_delete || !old.custom;
         if skip_call {
-            self.write_entry(vec![id], Some((entry, Box::new(placeholder.clone()))))
+            self.write_entry(vec![id], Some((entry, Arc::new(placeholder.clone()))))
                 .await?;
         } else {
             let ProviderHandle::Ready(provider) = self.handle(&old.provider, Some(urn)).await?

@@ -86,7 +86,7 @@ impl Engine {
         let mut entries = vec![JournalEntry::Begin {
             step,
             kind,
-            resource: Box::new(intent),
+            resource: Arc::new(intent),
             idempotency_key: key.to_owned(),
         }];
         entries.extend(resolves.map(|pending| JournalEntry::Resolved { pending }));
@@ -224,14 +224,13 @@ impl Engine {
         };
         resource.inputs = made.remember.unwrap_or(resource.inputs);
         mark_secrets(&mut resource);
-        let entry = self.next_entry();
+        let (entry, resource) = (self.next_entry(), Arc::new(resource));
         let done = JournalEntry::Done {
             step: Some(made.step),
             remove: made.remove,
-            add: Some((entry, Box::new(resource.clone()))),
+            add: Some((entry, Arc::clone(&resource))),
         };
         self.record(vec![done], Durability::Durable).await?;
-        let resource = Arc::new(resource);
         Ok(match partial {
             None => Outcome::Done(entry, resource),
             Some(diagnostic) => Outcome::Partial(entry, resource, diagnostic),
@@ -283,7 +282,7 @@ impl Engine {
                 let done = JournalEntry::Done {
                     step: Some(step),
                     remove: vec![id],
-                    add: leave.map(|(id, state)| (id, Box::new(state))),
+                    add: leave.map(|(id, state)| (id, Arc::new(state))),
                 };
                 self.record(vec![done], Durability::Durable).await?;
                 self.settle_interrupted(old).await?;
@@ -303,7 +302,7 @@ impl Engine {
     pub(crate) async fn write_entry(
         &self,
         remove: Vec<EntryId>,
-        add: Option<(EntryId, Box<ResourceState>)>,
+        add: Option<(EntryId, Arc<ResourceState>)>,
     ) -> Result<(), MonitorError> {
         let done = JournalEntry::Done {
             step: None,

@@ -268,7 +268,7 @@ impl Engine {
             Some(entry) => entry,
             None => {
                 let entry = self.next_entry();
-                self.write_entry(remove, Some((entry, Box::new(state.clone()))))
+                self.write_entry(remove, Some((entry, Arc::new(state.clone()))))
                     .await?;
                 entry
             }

@@ -202,7 +202,7 @@ impl Engine {
                 continue;
             }
             let entry = self.next_entry();
-            self.write_entry(vec![*id], Some((entry, Box::new(state.clone()))))
+            self.write_entry(vec![*id], Some((entry, Arc::new(state.clone()))))
                 .await?;
             let mut run = self.state.lock();
             run.olds[*index].id = entry;

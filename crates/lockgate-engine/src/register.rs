@@ -138,10 +138,10 @@ impl Engine {
             }
             return Ok((id, Arc::clone(old)));
         }
-        let entry = self.next_entry();
-        self.write_entry(vec![id], Some((entry, Box::new(state.clone()))))
+        let (entry, state) = (self.next_entry(), Arc::new(state));
+        self.write_entry(vec![id], Some((entry, Arc::clone(&state))))
             .await?;
-        Ok((entry, Arc::new(state)))
+        Ok((entry, state))
     }
 
     async fn settle_component(self: &Arc<Self>, goal: Goal) -> Result<Registered, MonitorError> {
@@ -193,7 +193,7 @@ impl Engine {
         state.modified = Some(self.clock.now());
         state.created = state.created.or(state.modified);
         let entry = self.next_entry();
-        self.write_entry(remove, Some((entry, Box::new(state.clone()))))
+        self.write_entry(remove, Some((entry, Arc::new(state.clone()))))
             .await?;
         event.duration = Some(std::time::Duration::ZERO);
         self.step_done(event);

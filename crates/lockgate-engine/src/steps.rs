@@ -188,7 +188,7 @@ impl Engine {
         let mut renamed = (*old).clone();
         renamed.urn = Some(goal.urn.clone());
         let entry = self.next_entry();
-        self.write_entry(vec![id], Some((entry, Box::new(renamed.clone()))))
+        self.write_entry(vec![id], Some((entry, Arc::new(renamed.clone()))))
             .await?;
         let mut run = self.state.lock();
         run.olds[index].id = entry;
@@ -309,11 +309,11 @@ impl Engine {
         if let Some(old) = goal.old {
             remove = self.give_way(goal, old).await?;
         }
-        let entry = self.next_entry();
-        self.write_entry(remove, Some((entry, Box::new(state.clone()))))
+        let (entry, state) = (self.next_entry(), Arc::new(state));
+        self.write_entry(remove, Some((entry, Arc::clone(&state))))
             .await?;
         self.step_done(event);
-        Ok(self.push_old(entry, Arc::new(state), Fate::Waiting))
+        Ok(self.push_old(entry, state, Fate::Waiting))
     }
 
     /// Lets an old entry give way to a new one: forgotten at once if it stands for nothing,

@@ -4,6 +4,8 @@
 //! produces gets the next number. Replaying the journal over the base gives the state at any
 //! moment: entries produced so far in order of completion, then the base entries not yet done.
 
+use std::sync::Arc;
+
 use crate::resource::{PendingKind, ResourceState};
 use crate::value::PropertyMap;
 
@@ -98,7 +100,7 @@ pub enum JournalEntry {
         /// What kind of call.
         kind: PendingKind,
         /// The resource as sent to the provider.
-        resource: Box<ResourceState>,
+        resource: Arc<ResourceState>,
         /// The key sent along, so that a repeat can find this attempt.
         idempotency_key: String,
     },
@@ -110,7 +112,7 @@ pub enum JournalEntry {
         /// Entries that are gone or rewritten.
         remove: Vec<EntryId>,
         /// The entry that was produced.
-        add: Option<(EntryId, Box<ResourceState>)>,
+        add: Option<(EntryId, Arc<ResourceState>)>,
     },
     /// A step failed. With `unresolved`, its outcome is unknown and stays pending.
     Failed {

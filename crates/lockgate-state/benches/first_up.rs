@@ -69,7 +69,7 @@ async fn step(journal: &dyn Journal, index: u64) {
     let begin = JournalEntry::Begin {
         step: index,
         kind: PendingKind::Creating,
-        resource: Box::new(resource(index)),
+        resource: Arc::new(resource(index)),
         idempotency_key: format!("key-{index}"),
     };
     journal
@@ -79,7 +79,7 @@ async fn step(journal: &dyn Journal, index: u64) {
     let done = JournalEntry::Done {
         step: Some(index),
         remove: Vec::new(),
-        add: Some((EntryId(index), Box::new(resource(index)))),
+        add: Some((EntryId(index), Arc::new(resource(index)))),
     };
     journal
         .append(vec![done], Durability::Durable)

@@ -98,11 +98,19 @@ impl Printer {
 
     /// Talk that cannot be written is not worth failing for.
     fn write(&self, text: &str) {
-        let choice = if self.color_err { ColorChoice::Always } else { ColorChoice::Never };
+        let choice = if self.color_err {
+            ColorChoice::Always
+        } else {
+            ColorChoice::Never
+        };
         // Moving the cursor is not colour: it must pass also where colour does not.
         if self.terminal {
             let mut err = io::stderr().lock();
-            let text = if self.color_err { text.to_owned() } else { without_color(text) };
+            let text = if self.color_err {
+                text.to_owned()
+            } else {
+                without_color(text)
+            };
             let _ = err.write_all(text.as_bytes()).and_then(|()| err.flush());
             return;
         }
@@ -146,7 +154,9 @@ fn without_color(text: &str) -> String {
     let mut parts = text.split("\u{1b}[");
     out.push_str(parts.next().unwrap_or_default());
     for part in parts {
-        let end = part.find(|c: char| !c.is_ascii_digit() && c != ';').unwrap_or(part.len());
+        let end = part
+            .find(|c: char| !c.is_ascii_digit() && c != ';')
+            .unwrap_or(part.len());
         match part[end..].strip_prefix('m') {
             Some(rest) => out.push_str(rest),
             None => {

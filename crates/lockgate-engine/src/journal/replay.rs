@@ -110,7 +110,7 @@ impl<'a> Replayer<'a> {
                 idempotency_key,
             } => {
                 let pending = PendingOperation {
-                    resource: Arc::new((**resource).clone()),
+                    resource: Arc::clone(resource),
                     kind: *kind,
                     idempotency_key: idempotency_key.clone(),
                 };
@@ -172,7 +172,7 @@ impl<'a> Replayer<'a> {
         &mut self,
         record: usize,
         remove: &[EntryId],
-        add: Option<&(EntryId, Box<ResourceState>)>,
+        add: Option<&(EntryId, Arc<ResourceState>)>,
     ) -> Result<(), ReplayError> {
         for id in remove {
             let gone = self
@@ -200,7 +200,7 @@ impl<'a> Replayer<'a> {
         {
             *slot = Arc::new(displace(slot));
         }
-        self.slots.insert(*id, Arc::new((**state).clone()));
+        self.slots.insert(*id, Arc::clone(state));
         self.produced.push(*id);
         Ok(())
     }

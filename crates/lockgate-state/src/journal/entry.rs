@@ -1,5 +1,7 @@
 //! Journal entries as JSON, the payload of frames.
 
+use std::sync::Arc;
+
 use lockgate_model::{EntryId, JournalEntry};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -102,7 +104,7 @@ pub(super) fn decode_entry(
             source,
         })?;
     let resource =
-        |raw: &RawValue| decode_resource(at.to_owned(), raw.get(), decoder).map(Box::new);
+        |raw: &RawValue| decode_resource(at.to_owned(), raw.get(), decoder).map(Arc::new);
     Ok(match wire {
         Wire::Begin {
             step,

@@ -81,7 +81,7 @@ fn a_dead_run_is_recovered_with_its_pending_operations() {
     let begin = JournalEntry::Begin {
         step: 1,
         kind: PendingKind::Creating,
-        resource: Box::new(thing("b", "s")),
+        resource: Arc::new(thing("b", "s")),
         idempotency_key: "key-1".to_owned(),
     };
     let entries = vec![added(0, thing("a", "s")), begin];

@@ -1,5 +1,7 @@
 //! No secret in any file, and unchanged secrets do not change the state.
 
+use std::sync::Arc;
+
 use std::path::Path;
 
 use lockgate_engine::{Durability, Journal};
@@ -56,7 +58,7 @@ fn no_file_holds_a_secret_at_any_moment() {
     let begin = JournalEntry::Begin {
         step: 1,
         kind: PendingKind::Creating,
-        resource: Box::new(thing("visible-name", CANARY)),
+        resource: Arc::new(thing("visible-name", CANARY)),
         idempotency_key: "k".to_owned(),
     };
     let outputs = JournalEntry::Outputs {

@@ -148,7 +148,7 @@ pub(crate) fn added(id: u64, state: ResourceState) -> JournalEntry {
     JournalEntry::Done {
         step: None,
         remove: Vec::new(),
-        add: Some((EntryId(id), Box::new(state))),
+        add: Some((EntryId(id), Arc::new(state))),
     }
 }
 

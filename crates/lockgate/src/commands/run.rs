@@ -169,7 +169,10 @@ impl Engine<'_> {
                 Err(error) => return nothing(Err(error)),
             }
         }
-        self.apply(operation, foretold.plan).await
+        // What was foretold is as large as the state; only the plan goes on.
+        let plan = { foretold }.plan;
+        drop(display);
+        self.apply(operation, plan).await
     }
 
     async fn apply(&self, operation: Operation, plan: Plan) -> Ended {
@@ -182,9 +185,7 @@ impl Engine<'_> {
         match self.once(operation, base, style, Some(plan), true).await {
             Ok((outcome, display)) => {
                 let result = match verdict(self.app, &outcome, &display) {
-                    Ok(()) => {
-                        after::report(self.app, self.session, &outcome, &display.take_steps())
-                    }
+                    Ok(()) => after::report(self.app, self.session, &outcome, &display.take_made()),
                     Err(error) => Err(error),
                 };
                 Ended {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use lockgate_diag::{Diagnostic, Severity};
 use lockgate_engine::EventSink;
 use lockgate_engine::event::{EngineEvent, StepEvent};
-use lockgate_model::{Clock, Urn};
+use lockgate_model::{Clock, StepOp, Urn};
 use parking_lot::Mutex;
 
 use super::{events, plan, words};
@@ -49,7 +49,7 @@ struct State {
     last_draw: Option<Duration>,
     sequence: u64,
     diagnostics: Vec<Diagnostic>,
-    steps: Vec<StepEvent>,
+    made: Vec<Urn>,
 }
 
 struct Running {
@@ -74,9 +74,9 @@ impl Display {
         }
     }
 
-    /// The steps that ended well, in order of their end.
-    pub(crate) fn take_steps(&self) -> Vec<StepEvent> {
-        std::mem::take(&mut self.state.lock().steps)
+    /// The resources that were created, in order of their end.
+    pub(crate) fn take_made(&self) -> Vec<Urn> {
+        std::mem::take(&mut self.state.lock().made)
     }
 
     /// The diagnostics of failed steps and of the program.
@@ -147,7 +147,10 @@ impl Display {
             } else {
                 let head = format!("{} {}", words::sign(step.op), plan::label(&step.urn));
                 let since = running.map(|r| self.clock.monotonic().saturating_sub(r.since));
-                let time = step.duration.or(since).map(|d| format!(" ({})", words::duration(d)));
+                let time = step
+                    .duration
+                    .or(since)
+                    .map(|d| format!(" ({})", words::duration(d)));
                 let line = format!(
                     "{}  {}{}\n",
                     words::paint(step.op, &head),
@@ -157,7 +160,7 @@ impl Display {
                 self.say(state, &line);
             }
         }
-        state.steps.push(step.clone());
+        note_made(state, step);
     }
 
     fn message(
@@ -201,6 +204,12 @@ impl Display {
     }
 }
 
+fn note_made(state: &mut State, step: &StepEvent) {
+    if matches!(step.op, StepOp::Create | StepOp::CreateReplacement) {
+        state.made.push(step.urn.clone());
+    }
+}
+
 impl EventSink for Display {
     fn emit(&self, event: EngineEvent) {
         let mut guard = self.state.lock();
@@ -215,7 +224,7 @@ impl EventSink for Display {
         match event {
             EngineEvent::StepStart(step) if shown => self.step_start(state, &step),
             EngineEvent::StepDone(step) if shown => self.step_done(state, &step),
-            EngineEvent::StepDone(step) => state.steps.push(*step),
+            EngineEvent::StepDone(step) => note_made(state, &step),
             EngineEvent::StepFailed { step, diagnostic } => {
                 state.running.remove(&step.urn);
                 if shown {

@@ -17,7 +17,10 @@ fn a_taken_port_is_an_error_that_names_it() -> Result<()> {
     let world = World::new(exe())?;
     let taken = TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    world.write_home("lockgate.toml", &format!("[data]\naddress = \"{address}\"\n"))?;
+    world.write_home(
+        "lockgate.toml",
+        &format!("[data]\naddress = \"{address}\"\n"),
+    )?;
     let output = world.run(&["node", "start"])?.expect(1)?;
     assert!(output.talk.contains(&address), "{}", output.talk);
     Ok(())
@@ -27,11 +30,17 @@ fn a_taken_port_is_an_error_that_names_it() -> Result<()> {
 fn two_nodes_do_not_share_a_port() -> Result<()> {
     let first = World::new(exe())?;
     first.run(&["node", "start"])?.expect(0)?;
-    let status = first.run(&["node", "status", "--json"])?.expect(0)?.json()?;
+    let status = first
+        .run(&["node", "status", "--json"])?
+        .expect(0)?
+        .json()?;
     let url = status["gatewayUrl"].as_str().context("no URL")?;
     let address = url.trim_start_matches("http://");
     let second = World::new(exe())?;
-    second.write_home("lockgate.toml", &format!("[data]\naddress = \"{address}\"\n"))?;
+    second.write_home(
+        "lockgate.toml",
+        &format!("[data]\naddress = \"{address}\"\n"),
+    )?;
     let output = second.run(&["node", "start"])?.expect(1)?;
     assert!(output.talk.contains(address), "{}", output.talk);
     first.close()
@@ -44,7 +53,10 @@ fn a_node_killed_during_an_up_costs_a_repeat_and_nothing_else() -> Result<()> {
     let pid_file = world.home().join("node/pid");
     let mut pid = String::new();
     wait_until("the node", LIMIT, || {
-        pid = fs_err::read_to_string(&pid_file).unwrap_or_default().trim().to_owned();
+        pid = fs_err::read_to_string(&pid_file)
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
         Ok(!pid.is_empty())
     })?;
     ensure!(Command::new("kill").args(["-9", &pid]).status()?.success());
@@ -52,7 +64,13 @@ fn a_node_killed_during_an_up_costs_a_repeat_and_nothing_else() -> Result<()> {
     world.run(&["up", "--yes"])?.expect(0)?;
     let (url, key) = life::endpoint(&world)?;
     assert_eq!(http::get(&url, &[("x-api-key", &key)])?.status, 200);
-    assert!(world.run(&["up", "--yes"])?.expect(0)?.talk.contains("no changes"));
+    assert!(
+        world
+            .run(&["up", "--yes"])?
+            .expect(0)?
+            .talk
+            .contains("no changes")
+    );
     world.run(&["destroy", "--yes"])?.expect(0)?;
     world.close()
 }
@@ -68,7 +86,9 @@ fn a_full_disk_stops_the_run_and_the_state_stays_whole() -> Result<()> {
         .status()
         .is_ok_and(|status| status.success());
     if !mounted {
-        println!("SKIPPED a_full_disk_stops_the_run_and_the_state_stays_whole: mounting needs root");
+        println!(
+            "SKIPPED a_full_disk_stops_the_run_and_the_state_stays_whole: mounting needs root"
+        );
         return Ok(());
     }
     let outcome = fill_and_run(&mut world, &disk);
@@ -115,6 +135,12 @@ fn a_second_interrupt_stops_now_and_the_state_is_true() -> Result<()> {
     assert_eq!(code.and_then(|status| status.code()), Some(130));
     world.write("go", "")?;
     world.run(&["up", "--yes"])?.expect(0)?;
-    assert!(world.run(&["up", "--yes"])?.expect(0)?.talk.contains("no changes"));
+    assert!(
+        world
+            .run(&["up", "--yes"])?
+            .expect(0)?
+            .talk
+            .contains("no changes")
+    );
     Ok(())
 }

@@ -22,12 +22,24 @@ fn project(dockerfile: &str) -> Result<World> {
 /// The build fails in the preview, so nothing was touched, and says all of `expected`.
 fn refused(world: &World, expected: &[&str]) -> Result<()> {
     let output = world.run(&["up", "--yes"])?;
-    assert!(matches!(output.code, Some(1 | 2)), "{:?}: {}", output.code, output.talk);
+    assert!(
+        matches!(output.code, Some(1 | 2)),
+        "{:?}: {}",
+        output.code,
+        output.talk
+    );
     for text in expected {
-        assert!(output.talk.contains(text), "expected {text:?} in:\n{}", output.talk);
+        assert!(
+            output.talk.contains(text),
+            "expected {text:?} in:\n{}",
+            output.talk
+        );
     }
     let state = world.run(&["stack", "export"])?.expect(0)?.data;
-    assert!(!state.contains("::image"), "a failed image reached the state");
+    assert!(
+        !state.contains("::image"),
+        "a failed image reached the state"
+    );
     Ok(())
 }
 
@@ -65,7 +77,11 @@ fn a_link_cannot_leave_the_context() -> Result<()> {
 
 #[test]
 fn a_missing_context_is_named() -> Result<()> {
-    let world = world(&PROGRAM.replace("./app", "./nowhere").replace("app/Dockerfile", "Dockerfile"))?;
+    let world = world(
+        &PROGRAM
+            .replace("./app", "./nowhere")
+            .replace("app/Dockerfile", "Dockerfile"),
+    )?;
     world.write("Dockerfile", "FROM scratch\nCOPY . /\n")?;
     refused(&world, &["nowhere"])
 }
@@ -79,7 +95,13 @@ fn link_loops_and_odd_names_are_copied_as_they_are() -> Result<()> {
     std::os::unix::fs::symlink(".", app.join("self"))?;
     fs_err::write(app.join(OsStr::from_bytes(b"caf\xe9 \n odd")), "x")?;
     let first = digest(&world)?;
-    assert!(world.run(&["up", "--yes"])?.expect(0)?.talk.contains("no changes"));
+    assert!(
+        world
+            .run(&["up", "--yes"])?
+            .expect(0)?
+            .talk
+            .contains("no changes")
+    );
     fs_err::write(app.join(OsStr::from_bytes(b"caf\xe9 \n odd")), "y")?;
     assert_ne!(digest(&world)?, first);
     Ok(())
@@ -94,7 +116,10 @@ fn a_large_file_passes_through_without_being_held() -> Result<()> {
     drop(file);
     let mut command = world.command(&["up", "--yes"]);
     // A gibibyte of zeros in, with a quarter of that as address space for data.
-    let limited = format!("ulimit -d 262144; exec {} up --yes", command.get_program().to_string_lossy());
+    let limited = format!(
+        "ulimit -d 262144; exec {} up --yes",
+        command.get_program().to_string_lossy()
+    );
     let mut shell = std::process::Command::new("sh");
     shell.args(["-c", &limited]).current_dir(world.project());
     for (name, value) in command.get_envs() {
@@ -104,7 +129,11 @@ fn a_large_file_passes_through_without_being_held() -> Result<()> {
     }
     let _ = &mut command;
     let output = shell.output()?;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     Ok(())
 }
 

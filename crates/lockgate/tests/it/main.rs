@@ -1,7 +1,7 @@
 //! Lockgate through its front door: the real binary, in a world of its own per test.
 
-mod console;
 mod ai;
+mod console;
 mod crash;
 mod faults;
 mod hello;

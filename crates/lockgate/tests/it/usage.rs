@@ -125,7 +125,10 @@ fn codes_have_pages() -> Result<()> {
 #[test]
 fn new_projects_preview_and_full_folders_are_left_alone() -> Result<()> {
     let world = lockgate_testkit::World::new(crate::support::exe())?;
-    for (template, named) in [("yaml", "random:index/randomPet:RandomPet"), ("hello", "compile")] {
+    for (template, named) in [
+        ("yaml", "random:index/randomPet:RandomPet"),
+        ("hello", "compile"),
+    ] {
         world.run(&["new", template, template])?.expect(0)?;
         let preview = world.run(&["preview", "--cwd", template])?.expect(0)?;
         assert!(preview.talk.contains(named), "{}", preview.talk);
@@ -141,7 +144,11 @@ fn new_projects_preview_and_full_folders_are_left_alone() -> Result<()> {
 #[test]
 fn shells_get_completions_and_machines_a_doctor() -> Result<()> {
     let world = lockgate_testkit::World::new(crate::support::exe())?;
-    for (shell, mark) in [("bash", "_lockgate"), ("zsh", "#compdef lockgate"), ("fish", "complete")] {
+    for (shell, mark) in [
+        ("bash", "_lockgate"),
+        ("zsh", "#compdef lockgate"),
+        ("fish", "complete"),
+    ] {
         let script = world.run(&["completion", shell])?.expect(0)?.data;
         assert!(script.contains(mark), "{shell}: {script}");
     }

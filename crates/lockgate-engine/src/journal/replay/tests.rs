@@ -34,7 +34,7 @@ fn begin(step: u64, key: &str) -> JournalEntry {
     JournalEntry::Begin {
         step,
         kind: PendingKind::Creating,
-        resource: Box::new(entry("n", "", &[])),
+        resource: Arc::new(entry("n", "", &[])),
         idempotency_key: key.to_owned(),
     }
 }
@@ -43,7 +43,7 @@ fn done(step: Option<u64>, remove: &[u64], add: Option<(u64, ResourceState)>) ->
     JournalEntry::Done {
         step,
         remove: remove.iter().map(|id| EntryId(*id)).collect(),
-        add: add.map(|(id, state)| (EntryId(id), Box::new(state))),
+        add: add.map(|(id, state)| (EntryId(id), Arc::new(state))),
     }
 }
 

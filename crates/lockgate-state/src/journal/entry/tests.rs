@@ -9,7 +9,7 @@ use crate::deployment::tests::{FIXTURE, any_properties, any_state, fixture};
 
 fn any_entry() -> impl Strategy<Value = JournalEntry> {
     let id = any::<u64>().prop_map(EntryId);
-    let state = any_state().prop_map(Box::new);
+    let state = any_state().prop_map(Arc::new);
     let kinds = [
         PendingKind::Creating,
         PendingKind::Updating,
@@ -21,7 +21,7 @@ fn any_entry() -> impl Strategy<Value = JournalEntry> {
             move |(step, kind, resource, idempotency_key)| JournalEntry::Begin {
                 step,
                 kind: kinds[kind],
-                resource: Box::new(resource),
+                resource: Arc::new(resource),
                 idempotency_key,
             }
         ),
@@ -68,7 +68,7 @@ fn an_entry_shows_no_secret() {
     let entry = JournalEntry::Done {
         step: None,
         remove: Vec::new(),
-        add: Some((EntryId(0), Box::new(resource))),
+        add: Some((EntryId(0), Arc::new(resource))),
     };
     let bytes = encode_entry(&entry, &fixture.secrets).unwrap();
     assert!(!String::from_utf8(bytes).unwrap().contains("hunter2"));

@@ -1,8 +1,7 @@
 //! What is said after a run: outputs, and a line to try the result with.
 
 use lockgate_engine::RunOutcome;
-use lockgate_engine::event::StepEvent;
-use lockgate_model::{PropertyMap, ResourceState, StepOp, Value};
+use lockgate_model::{PropertyMap, ResourceState, Urn, Value};
 use serde_json::json;
 
 use super::session::Session;
@@ -18,13 +17,13 @@ pub(crate) fn report(
     app: &App,
     session: &Session,
     outcome: &RunOutcome,
-    steps: &[StepEvent],
+    made: &[Urn],
 ) -> Result<(), CommandError> {
     if app.printer.json() {
         let outputs = json!({ "outputs": events::map(&outcome.outputs) });
         return Ok(app.printer.line(&outputs.to_string())?);
     }
-    if !steps.is_empty() {
+    if !outcome.summary.preview {
         let time = words::duration(outcome.summary.duration);
         app.printer
             .say(&format!("{} in {time}", plan::counts(&outcome.summary)));
@@ -32,7 +31,7 @@ pub(crate) fn report(
     for (name, value) in &outcome.outputs {
         app.printer.line(&format!("{name}: {}", shown(value)))?;
     }
-    for line in calls(session, outcome, steps) {
+    for line in calls(session, outcome, made) {
         app.printer.line(&line)?;
     }
     Ok(())
@@ -46,7 +45,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// A `curl` line for each route. A key is shown in clear only by the run that made it.
-fn calls(session: &Session, outcome: &RunOutcome, steps: &[StepEvent]) -> Vec<String> {
+fn calls(session: &Session, outcome: &RunOutcome, made: &[Urn]) -> Vec<String> {
     let of_type = |kind: &'static str| {
         outcome
             .snapshot
@@ -76,12 +75,9 @@ fn calls(session: &Session, outcome: &RunOutcome, steps: &[StepEvent]) -> Vec<St
                 .unwrap_or("x-api-key"),
             _ => "x-api-key",
         };
-        let made = steps.iter().any(|step| {
-            matches!(step.op, StepOp::Create | StepOp::CreateReplacement)
-                && Some(&step.urn) == key.urn.as_ref()
-        });
+        let is_new = key.urn.as_ref().is_some_and(|urn| made.contains(urn));
         match key.outputs.get("key").and_then(Value::as_str) {
-            Some(text) if made => {
+            Some(text) if is_new => {
                 lines.push(format!("try it: curl -H '{header}: {text}' {url}"));
                 lines.push("(the key is shown this once)".to_owned());
             }
