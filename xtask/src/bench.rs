@@ -15,6 +15,18 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         "ai" => ai::run(),
         "gateway" => gateway::run(&args[1..]),
         "quickstart" => quickstart::run(&args[1..]),
+        "context" => crate::sh(
+            "cargo",
+            &[
+                "run",
+                "--release",
+                "--quiet",
+                "-p",
+                "lockgate-image",
+                "--example",
+                "context_bench",
+            ],
+        ),
         other => bail!("no bench `{other}`; there are: quickstart, gateway, ai"),
     }
 }
