@@ -27,7 +27,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 "context_bench",
             ],
         ),
-        other => bail!("no bench `{other}`; there are: quickstart, gateway, ai"),
+        other => bail!("no bench `{other}`; there are: quickstart, context, gateway, ai"),
     }
 }
 
