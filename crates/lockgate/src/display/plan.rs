@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use lockgate_engine::event::{StepEvent, Summary};
+use lockgate_model::urn::STACK_TYPE;
 use lockgate_model::{StepOp, Urn};
 
 use super::{diff, words};
@@ -23,9 +24,24 @@ pub(crate) fn label(urn: &Urn) -> String {
     format!("{} {}", urn.type_token(), urn.name())
 }
 
+/// Two columns for each resource above it, so that the list reads as a tree: the stack, its
+/// resources, the resources of its components.
+pub(crate) fn indent(urn: &Urn) -> String {
+    let above = match urn.type_token() {
+        STACK_TYPE => 0,
+        _ => 1 + urn.qualified_type().matches('$').count(),
+    };
+    "  ".repeat(above)
+}
+
 /// One step with its differences; ends in a line feed.
 pub(crate) fn step(step: &StepEvent, verbose: bool) -> String {
-    let head = format!("{} {}", words::sign(step.op), label(&step.urn));
+    let head = format!(
+        "{} {}{}",
+        words::sign(step.op),
+        indent(&step.urn),
+        label(&step.urn)
+    );
     let mut text = words::paint(step.op, &head);
     let _ = write!(text, "  {}", words::infinitive(step.op));
     if !step.replace_keys.is_empty() {
@@ -65,4 +81,18 @@ pub(crate) fn counts(summary: &Summary) -> String {
         parts.push(format!("{same} unchanged"));
     }
     parts.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_is_indented_by_what_is_above() {
+        let stack = Urn::new("dev", "shop", None, STACK_TYPE, "shop-dev");
+        let component = Urn::new("dev", "shop", Some(&stack), "my:mod:Web", "web");
+        let child = Urn::new("dev", "shop", Some(&component), "a:b:C", "c");
+        let lengths = [&stack, &component, &child].map(|urn| indent(urn).len());
+        assert_eq!(lengths, [0, 2, 4]);
+    }
 }

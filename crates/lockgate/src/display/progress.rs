@@ -145,7 +145,12 @@ impl Display {
             if self.style == Style::Plan {
                 self.say(state, &plan::step(step, self.verbose));
             } else {
-                let head = format!("{} {}", words::sign(step.op), plan::label(&step.urn));
+                let head = format!(
+                    "{} {}{}",
+                    words::sign(step.op),
+                    plan::indent(&step.urn),
+                    plan::label(&step.urn)
+                );
                 let since = running.map(|r| self.clock.monotonic().saturating_sub(r.since));
                 let time = step
                     .duration
@@ -228,7 +233,11 @@ impl EventSink for Display {
             EngineEvent::StepFailed { step, diagnostic } => {
                 state.running.remove(&step.urn);
                 if shown {
-                    let line = format!("!  {}  failed\n", plan::label(&step.urn));
+                    let line = format!(
+                        "!  {}{}  failed\n",
+                        plan::indent(&step.urn),
+                        plan::label(&step.urn)
+                    );
                     self.say(state, &line);
                 }
                 state.diagnostics.push(*diagnostic);
