@@ -20,6 +20,7 @@ use crate::system::{SystemClock, SystemRng};
 pub(crate) const FIRST_STACK: &str = "dev";
 
 /// Everything a command knows from the start.
+#[derive(Clone)]
 pub(crate) struct App {
     pub(crate) global: Global,
     pub(crate) environment: Environment,

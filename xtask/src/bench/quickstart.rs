@@ -122,14 +122,12 @@ fn hello(exe: &Path, rows: &mut Vec<Row>) -> Result<()> {
         )?;
         let rustc = compile(&world)?;
         let stream = Steady::start(address.to_owned(), format!("/{path}"), key.clone(), 200);
-        let start = Instant::now();
         let up = world.run(&["up", "--yes"])?;
         wait_until("the new version", Duration::from_secs(10), || {
             Ok(http::get(&url, &[("x-api-key", &key)])?
                 .body
                 .starts_with(&word))
         })?;
-        let _ = start;
         let seen = stream.stop();
         up.expect(0)?;
         let first = seen.bodies.iter().position(|b| b.starts_with(&word));

@@ -78,11 +78,7 @@ fn with_stack(app: &App, name: &str) -> App {
             stack: Some(name.to_owned()),
             ..app.global.clone()
         },
-        environment: app.environment.clone(),
-        printer: app.printer.clone(),
-        folder: app.folder.clone(),
-        clock: std::sync::Arc::clone(&app.clock),
-        rng: std::sync::Arc::clone(&app.rng),
+        ..app.clone()
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use lockgate_diag::{REDACTED, Severity};
+use lockgate_diag::REDACTED;
 use lockgate_engine::event::{EngineEvent, RunResult, StepEvent, StepState};
 use lockgate_engine::provider::{DiffKind, PropertyDiff};
 use lockgate_model::value::{ArchiveSource, AssetSource};
@@ -43,7 +43,7 @@ pub(crate) fn to_json(event: &EngineEvent, sequence: u64, at: Timestamp) -> Json
             "diagnosticEvent",
             json!({
                 "message": diagnostic.message, "color": "never",
-                "severity": severity_name(diagnostic.severity),
+                "severity": diagnostic.severity.as_str(),
                 "diagnostic": lockgate_diag::to_json(diagnostic),
             }),
         ),
@@ -57,10 +57,6 @@ pub(crate) fn to_json(event: &EngineEvent, sequence: u64, at: Timestamp) -> Json
         ),
     };
     json!({ "sequence": sequence, "timestamp": at.as_secs(), name: body })
-}
-
-const fn severity_name(severity: Severity) -> &'static str {
-    severity.as_str()
 }
 
 /// The word of a run's end.

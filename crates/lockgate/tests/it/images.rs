@@ -114,7 +114,7 @@ fn a_large_file_passes_through_without_being_held() -> Result<()> {
     let file = fs_err::File::create(world.project().join("app/big.bin"))?;
     file.set_len(BYTES)?;
     drop(file);
-    let mut command = world.command(&["up", "--yes"]);
+    let command = world.command(&["up", "--yes"]);
     // A gibibyte of zeros in, with a quarter of that as address space for data.
     let limited = format!(
         "ulimit -d 262144; exec {} up --yes",
@@ -127,7 +127,6 @@ fn a_large_file_passes_through_without_being_held() -> Result<()> {
             shell.env(name, value);
         }
     }
-    let _ = &mut command;
     let output = shell.output()?;
     assert!(
         output.status.success(),
