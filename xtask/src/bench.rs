@@ -1,8 +1,11 @@
 //! `cargo xtask bench NAME`: measures in one run, beside a peer or a floor.
 
 mod ai;
+mod cpu;
 mod gateway;
 mod quickstart;
+mod servers;
+mod wrk;
 
 use anyhow::{Context as _, Result, bail};
 
@@ -12,7 +15,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         .first()
         .context("which bench? `quickstart`, `gateway`, `ai`")?;
     match name.as_str() {
-        "ai" => ai::run(),
+        "ai" => ai::run(&args[1..]),
         "gateway" => gateway::run(&args[1..]),
         "quickstart" => quickstart::run(&args[1..]),
         "context" => crate::sh(

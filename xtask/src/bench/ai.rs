@@ -1,104 +1,240 @@
-//! `cargo xtask bench ai`: CPU of the gateway per chat completion with key, tokens, price and a
-//! journaled row, from the kernel's own accounting of its worker threads.
+//! `cargo xtask bench ai`: what the AI gateway costs, beside plain nginx and LiteLLM's proxy.
+//!
+//! Everything runs on loopback: the proxy under test on CPU 0 (a node with one worker), load and
+//! vendor on CPU 1. Each figure of CPU is the kernel's accounting of the proxy's threads, so it
+//! holds on a machine that does other things too; rates and latencies do not. Loopback bills the
+//! receiver's TCP work to the sender; that is the same for all.
 
-use std::time::Duration;
+mod completions;
+mod first_event;
+mod litellm;
+mod node;
+mod reader;
+mod report;
+mod streams;
+mod vendor;
 
-use anyhow::{Context as _, Result, ensure};
-use lockgate_testkit::vendor::Vendor;
-use lockgate_testkit::{example, http};
-use serde_json::json;
+use std::path::{Path, PathBuf};
 
-use super::median;
-use crate::{build, root};
+use anyhow::{Context as _, Result, bail, ensure};
 
-/// Requests of one round, over kept connections.
-const REQUESTS: u64 = 20_000;
-const CONNECTIONS: u64 = 4;
-/// Rounds whose median is reported; one more warms up.
+use self::completions::{Drive, Floor, Proxy, Whose};
+use self::first_event::{Kind, Way};
+use self::litellm::LiteLlm;
+use self::node::Node;
+use self::report::Report;
+use self::streams::Bed;
+use super::servers::{missing, nginx_version};
+use crate::build;
+
+const HELP: &str = "\
+usage: cargo xtask bench ai [--only PART] [--rounds N] [--json FILE]
+
+  --only PART   one part; every part without it:
+                  completions  CPU per chat completion with key, limit, tokens, price and row
+                  streams      CPU per relayed event of a stream
+                  first-event  added time to the first event of a stream
+                  litellm      completions again, at the pace of LiteLLM's proxy and beside it
+  --rounds N    rounds of each part, 5 without it; figures are medians
+  --json FILE   raw rounds and versions
+
+Fails when an answer was no success or an event is missing. A limit that was not kept is marked.";
+
 const ROUNDS: usize = 5;
-/// Most CPU per completion, in microseconds.
-const LIMIT_US: f64 = 30.0;
-/// Bytes of the prompt: the whole body is about 0.8 KB.
-const PROMPT_BYTES: usize = 700;
-/// Words of the answer: its body is about 1 KB.
-const WORDS: u64 = 200;
+const COMPLETIONS: Drive = Drive {
+    connections: 64,
+    seconds: 4,
+};
+/// LiteLLM's proxy answers some hundred requests a second: more connections would only wait.
+const SLOW: Drive = Drive {
+    connections: 8,
+    seconds: 5,
+};
+
+/// What can be measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Completions,
+    Streams,
+    FirstEvent,
+    LiteLlm,
+}
+
+impl Part {
+    const ALL: [(&'static str, Self); 4] = [
+        ("completions", Self::Completions),
+        ("streams", Self::Streams),
+        ("first-event", Self::FirstEvent),
+        ("litellm", Self::LiteLlm),
+    ];
+}
+
+struct Settings {
+    rounds: usize,
+    only: Option<Part>,
+    json: Option<PathBuf>,
+}
+
+impl Settings {
+    fn has(&self, part: Part) -> bool {
+        self.only.is_none_or(|only| only == part)
+    }
+}
 
 /// Measures and prints.
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(args: &[String]) -> Result<()> {
+    if args.iter().any(|a| a == "--help" || a == "-h") {
+        println!("{HELP}");
+        return Ok(());
+    }
+    let settings = parse(args)?;
+    if let Some(tool) = missing(&["nginx", "wrk", "taskset"]) {
+        println!("SKIPPED: `{tool}` is missing (Debian: apt install nginx-light wrk util-linux)");
+        return Ok(());
+    }
+    ensure!(
+        std::thread::available_parallelism()?.get() >= 2,
+        "the bench needs two CPUs: one for the proxy, one for load and vendor"
+    );
     let exe = build(true)?;
-    let vendor = Vendor::start(Duration::ZERO)?;
-    let world = example::ai_world(&exe, &root()?.join("examples/ai"), &vendor)?;
-    world.run(&["up", "--yes"])?.expect(0)?;
-    let (url, key) = example::endpoint(&world)?;
-    let address = url.trim_start_matches("http://").split('/').next();
-    let address = address.context("a URL without an address")?;
-    let status = ["node", "status", "--json"];
-    let status = world.run(&status)?.expect(0)?.json()?;
-    let pid = status["pid"].as_u64().context("no pid")?;
-    let mut workers = Vec::new();
-    let mut others = Vec::new();
-    for round in 0..=ROUNDS {
-        let before = cpu(pid)?;
-        load(address, &key)?;
-        let after = cpu(pid)?;
-        if round > 0 {
-            let per = |from: u64, to: u64| (to - from) as f64 / 1000.0 / REQUESTS as f64;
-            workers.push(per(before.0, after.0));
-            others.push(per(before.1, after.1));
-        }
+    let mut report = Report::default();
+    report.version("nginx", nginx_version()?);
+    let wants_peer = settings.has(Part::LiteLlm) || settings.has(Part::FirstEvent);
+    let peer = if wants_peer {
+        peer(&exe, &mut report)
+    } else {
+        None
+    };
+    if settings.has(Part::Completions) || settings.has(Part::LiteLlm) {
+        completions(&exe, &settings, peer.as_deref(), &mut report)?;
     }
-    let (worker, other) = (median(&workers), median(&others));
-    let mark = if worker <= LIMIT_US { "" } else { " **over**" };
-    println!("| figure | median | limit |\n|---|---|---|");
-    println!("| gateway CPU per completion | {worker:.1} µs{mark} | {LIMIT_US} µs |");
-    println!("| rest of the node, mostly rows into SQL | {other:.1} µs | – |");
-    println!("rounds: {workers:.1?}");
-    world.run(&["destroy", "--yes"])?.expect(0)?;
-    world.close()
+    if settings.has(Part::Streams) || settings.has(Part::FirstEvent) {
+        streams(&exe, &settings, peer.as_deref(), &mut report)?;
+    }
+    report.close(settings.json.as_deref())
 }
 
-/// CPU time in nanoseconds of the gateway's workers and of all other threads.
-fn cpu(pid: u64) -> Result<(u64, u64)> {
-    let (mut workers, mut others) = (0, 0);
-    for task in fs_err::read_dir(format!("/proc/{pid}/task"))? {
-        let task = task?.path();
-        let name = fs_err::read_to_string(task.join("comm"))?;
-        let stat = fs_err::read_to_string(task.join("schedstat"))?;
-        let spent: u64 = stat.split(' ').next().unwrap_or_default().parse()?;
-        match name.trim() {
-            "gateway-worker" => workers += spent,
-            _ => others += spent,
+/// The folder of LiteLLM; without one the run goes on, and says so.
+fn peer(exe: &Path, report: &mut Report) -> Option<PathBuf> {
+    match litellm::install(exe) {
+        Ok((venv, version)) => {
+            report.version("litellm", version);
+            Some(venv)
+        }
+        Err(error) => {
+            println!("NOT MEASURED: LiteLLM's proxy could not be installed: {error:#}");
+            report.version("litellm", "not installed".to_owned());
+            None
         }
     }
-    Ok((workers, others))
 }
 
-fn load(address: &str, key: &str) -> Result<()> {
-    let body = json!({"model": "fast", "max_tokens": WORDS,
-        "messages": [{"role": "user", "content": "x".repeat(PROMPT_BYTES)}]});
-    let (body, bearer) = (body.to_string(), format!("Bearer {key}"));
-    std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..CONNECTIONS)
-            .map(|_| {
-                scope.spawn(|| -> Result<()> {
-                    let mut client = http::Client::connect(address)?;
-                    for _ in 0..REQUESTS / CONNECTIONS {
-                        let headers = [
-                            ("authorization", bearer.as_str()),
-                            ("content-type", "application/json"),
-                        ];
-                        let answer = client.post("/v1/chat/completions", &headers, &body)?;
-                        ensure!(answer.status == 200, "{answer:?}");
-                    }
-                    Ok(())
-                })
-            })
-            .collect();
-        for client in clients {
-            client
-                .join()
-                .map_err(|_| anyhow::anyhow!("a client panicked"))??;
+/// Completions that are no streams.
+fn completions(
+    exe: &Path,
+    settings: &Settings,
+    peer: Option<&Path>,
+    report: &mut Report,
+) -> Result<()> {
+    let floor = Floor::start()?;
+    let node = Node::start(exe, &floor.url())?;
+    let mut proxies = vec![floor.proxy(), own(&node)];
+    let rounds = settings.rounds;
+    if settings.has(Part::Completions) {
+        completions::measure(&floor, &proxies, COMPLETIONS, rounds, report)?;
+    }
+    if let (true, Some(venv)) = (settings.has(Part::LiteLlm), peer) {
+        let litellm = LiteLlm::start(venv, &floor.url(), floor.folder())?;
+        litellm.check()?;
+        proxies.push(Proxy {
+            name: LiteLlm::NAME,
+            address: litellm.address,
+            key: LiteLlm::KEY,
+            whose: Whose::Tree(litellm.pid()),
+        });
+        completions::measure(&floor, &proxies, SLOW, rounds, report)?;
+    }
+    node.check_rows()?;
+    node.close()
+}
+
+/// Streams, and their first events.
+fn streams(
+    exe: &Path,
+    settings: &Settings,
+    peer: Option<&Path>,
+    report: &mut Report,
+) -> Result<()> {
+    let bed = Bed::start()?;
+    let node = Node::start(exe, &bed.vendor.url())?;
+    if settings.has(Part::Streams) {
+        streams::measure(&bed.proxy(), &own(&node), settings.rounds, report)?;
+    }
+    if settings.has(Part::FirstEvent) {
+        let way = |name, address, key, kind| Way {
+            name,
+            address,
+            key,
+            kind,
+        };
+        let plain = bed.proxy();
+        let mut ways = vec![
+            way(
+                "direct to the vendor",
+                bed.vendor.address(),
+                "none",
+                Kind::Peer,
+            ),
+            way(plain.name, plain.address, plain.key, Kind::Peer),
+            way("lockgate", node.address, &node.key, Kind::Own),
+        ];
+        let litellm = peer.map(|venv| LiteLlm::start(venv, &bed.vendor.url(), bed.folder()));
+        let litellm = litellm.transpose()?;
+        if let Some(litellm) = &litellm {
+            ways.push(way(
+                LiteLlm::NAME,
+                litellm.address,
+                LiteLlm::KEY,
+                Kind::SlowPeer,
+            ));
         }
-        Ok(())
-    })
+        first_event::measure(&ways, settings.rounds, report)?;
+    }
+    node.check_rows()?;
+    node.close()
+}
+
+fn own(node: &Node) -> Proxy<'_> {
+    Proxy {
+        name: "lockgate",
+        address: node.address,
+        key: &node.key,
+        whose: Whose::Node(node),
+    }
+}
+
+fn parse(args: &[String]) -> Result<Settings> {
+    let mut settings = Settings {
+        rounds: ROUNDS,
+        only: None,
+        json: None,
+    };
+    let mut args = args.iter();
+    while let Some(arg) = args.next() {
+        let value = args
+            .next()
+            .with_context(|| format!("`{arg}` needs a value"));
+        match arg.as_str() {
+            "--rounds" => settings.rounds = value?.parse().context("--rounds needs a number")?,
+            "--json" => settings.json = Some(value?.into()),
+            "--only" => {
+                let name = value?;
+                let part = Part::ALL.iter().find(|(n, _)| n == name);
+                settings.only = Some(part.with_context(|| format!("no part `{name}`\n{HELP}"))?.1);
+            }
+            other => bail!("unknown flag `{other}`\n{HELP}"),
+        }
+    }
+    ensure!(settings.rounds > 0, "--rounds needs at least one");
+    Ok(settings)
 }

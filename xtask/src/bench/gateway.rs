@@ -9,14 +9,15 @@ mod configs;
 
 use std::fmt::Write as _;
 use std::io::{BufRead as _, BufReader};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use super::median;
+use super::cpu::{Machine, Shares, threads_us, wait_for_calm};
+use super::servers::{Running, free_addresses, missing, nginx, nginx_version, wait_for};
+use super::{median, wrk};
 use crate::root;
 
 const ROUNDS: usize = 5;
@@ -27,8 +28,6 @@ const DISCARDED_MAX: usize = 30;
 /// Others may use this share of one CPU during a run.
 const OTHERS_MAX: f64 = 0.15;
 const STEAL_MAX: f64 = 0.03;
-/// How long a run waits for a calm machine.
-const CALM_WAIT: Duration = Duration::from_secs(60);
 /// The must line of gateway.md, section 4.1, and of the first version's issue.
 const LIMIT: f64 = 1.0;
 
@@ -62,13 +61,9 @@ struct Settings {
 /// Measures and prints a table.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let settings = parse(args)?;
-    for tool in ["nginx", "wrk", "taskset"] {
-        if !on_path(tool) {
-            println!(
-                "SKIPPED: `{tool}` is missing (Debian: apt install nginx-light wrk util-linux)"
-            );
-            return Ok(());
-        }
+    if let Some(tool) = missing(&["nginx", "wrk", "taskset"]) {
+        println!("SKIPPED: `{tool}` is missing (Debian: apt install nginx-light wrk util-linux)");
+        return Ok(());
     }
     ensure!(
         std::thread::available_parallelism()?.get() >= 2,
@@ -90,7 +85,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     println!("{table}");
     println!(
         "nginx {}; upstream is nginx `return 200`; every run, also the discarded ones, is in the raw JSON",
-        version("nginx")?
+        nginx_version()?
     );
     if let Some(path) = settings.json {
         fs_err::write(&path, serde_json::to_vec_pretty(&raw)?)?;
@@ -125,17 +120,6 @@ struct Proxy {
     address: SocketAddr,
     key: String,
     child: Running,
-}
-
-/// A child that ends with its owner.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // It may have ended by itself; both are fine at the end of a bench.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 struct Bench {
@@ -261,20 +245,16 @@ impl Bench {
     ) -> Result<Sample> {
         loop {
             wait_for_calm()?;
-            wrk(proxy, load, WARM_UP_SECONDS)?;
+            send(proxy, load, WARM_UP_SECONDS)?;
             let before = Usage::now(proxy, &self.upstream)?;
-            let output = wrk(proxy, load, RUN_SECONDS)?;
-            let spent = Usage::now(proxy, &self.upstream)?.since(&before);
+            let output = send(proxy, load, RUN_SECONDS)?;
+            let (proxy_us, shares) = Usage::now(proxy, &self.upstream)?.since(&before);
             let sample = Sample {
-                us_per_request: spent.proxy_us / output.requests,
+                us_per_request: proxy_us / output.requests,
                 requests_per_second: output.requests_per_second,
                 p99_ms: output.p99_ms,
             };
-            let why = if output.failed {
-                Some("answers other than 2xx".to_owned())
-            } else {
-                spent.disturbed()
-            };
+            let why = output.failed.or_else(|| disturbed(shares));
             raw.push(serde_json::json!({
                 "load": load.name,
                 "proxy": proxy.name,
@@ -294,192 +274,62 @@ impl Bench {
     }
 }
 
-/// CPU seconds of everybody, as far as the kernel counts them.
+/// CPU of everybody.
 struct Usage {
-    at: Instant,
     proxy_us: f64,
     upstream_us: f64,
-    /// Finished children of ours: the load generator.
-    load_us: f64,
-    busy_us: f64,
-    steal_us: f64,
+    machine: Machine,
 }
-
-/// The kernel counts these files in hundredths of a second.
-const TICK_US: f64 = 10_000.0;
 
 impl Usage {
     fn now(proxy: &Proxy, upstream: &Running) -> Result<Self> {
-        let stat = fs_err::read_to_string("/proc/stat")?;
-        let line = stat.lines().next().context("an empty /proc/stat")?;
-        let ticks: Vec<f64> = line
-            .split_whitespace()
-            .skip(1)
-            .map(|n| n.parse().unwrap_or(0.0))
-            .collect();
-        let tick = |at: usize| ticks.get(at).copied().unwrap_or(0.0);
-        // user, nice, system, irq, softirq; idle and iowait are not work.
-        let busy: f64 = [0, 1, 2, 5, 6].into_iter().map(tick).sum();
-        let own = fs_err::read_to_string("/proc/self/stat")?;
-        let fields = own.rsplit(')').next().unwrap_or_default();
-        let children: f64 = fields
-            .split_whitespace()
-            .skip(13)
-            .take(2)
-            .map(|n| n.parse().unwrap_or(0.0))
-            .sum();
         Ok(Self {
-            at: Instant::now(),
-            proxy_us: threads_us(proxy.child.0.id())?,
-            upstream_us: threads_us(upstream.0.id())?,
-            load_us: children * TICK_US,
-            busy_us: busy * TICK_US,
-            steal_us: tick(7) * TICK_US,
+            proxy_us: threads_us(proxy.child.pid())?,
+            upstream_us: threads_us(upstream.pid())?,
+            machine: Machine::now()?,
         })
     }
 
-    fn since(&self, before: &Self) -> Self {
-        Self {
-            at: before.at,
-            proxy_us: self.proxy_us - before.proxy_us,
-            upstream_us: self.upstream_us - before.upstream_us,
-            load_us: self.load_us - before.load_us,
-            busy_us: self.busy_us - before.busy_us,
-            steal_us: self.steal_us - before.steal_us,
-        }
-    }
-
-    /// Why a run of this usage does not count.
-    fn disturbed(&self) -> Option<String> {
-        let wall = self.at.elapsed().as_secs_f64() * 1e6;
-        let others =
-            (self.busy_us - self.proxy_us - self.upstream_us - self.load_us).max(0.0) / wall;
-        let steal = self.steal_us / wall;
-        if others > OTHERS_MAX {
-            Some(format!("others used {:.0} % of a CPU", others * 100.0))
-        } else if steal > STEAL_MAX {
-            Some(format!("{:.0} % steal", steal * 100.0))
-        } else {
-            None
-        }
+    /// What the proxy used since, in microseconds, and what everybody else did.
+    fn since(&self, before: &Self) -> (f64, Shares) {
+        let proxy_us = self.proxy_us - before.proxy_us;
+        let ours = proxy_us + self.upstream_us - before.upstream_us;
+        (proxy_us, self.machine.since(&before.machine, ours))
     }
 }
 
-/// Time on CPU of all threads of a process, in microseconds.
-fn threads_us(pid: u32) -> Result<f64> {
-    let mut sum = 0.0;
-    for thread in fs_err::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs_err::read_to_string(thread?.path().join("schedstat"))?;
-        let nanos: f64 = text.split_whitespace().next().unwrap_or("0").parse()?;
-        sum += nanos / 1000.0;
+/// Why a run with these shares does not count.
+fn disturbed(shares: Shares) -> Option<String> {
+    if shares.others > OTHERS_MAX {
+        Some(format!(
+            "others used {:.0} % of a CPU",
+            shares.others * 100.0
+        ))
+    } else if shares.steal > STEAL_MAX {
+        Some(format!("{:.0} % steal", shares.steal * 100.0))
+    } else {
+        None
     }
-    Ok(sum)
 }
 
-/// Waits until the machine is nearly idle, for a bounded time.
-fn wait_for_calm() -> Result<()> {
-    let busy = || -> Result<f64> {
-        let stat = fs_err::read_to_string("/proc/stat")?;
-        let line = stat.lines().next().context("an empty /proc/stat")?;
-        let ticks = line.split_whitespace().skip(1);
-        let ticks: Vec<f64> = ticks.map(|n| n.parse().unwrap_or(0.0)).collect();
-        Ok([0, 1, 2, 5, 6]
-            .into_iter()
-            .filter_map(|at| ticks.get(at))
-            .sum())
+/// Sends a load to a proxy.
+fn send(proxy: &Proxy, load: Load, seconds: u32) -> Result<wrk::Output> {
+    let headers = [
+        ("User-Agent", "bench/1.0"),
+        ("Accept", "application/json"),
+        ("Accept-Encoding", "gzip"),
+        ("Cookie", "visitor=0123456789abcdef; theme=dark"),
+        ("X-Trace", "4bf92f3577b34da6a3ce929d0e0e4736"),
+        ("X-Api-Key", &proxy.key),
+    ];
+    let load_of = wrk::Load {
+        cpu: "1",
+        connections: load.connections,
+        seconds,
+        headers: &headers,
+        script: None,
     };
-    let deadline = Instant::now() + CALM_WAIT;
-    loop {
-        let before = busy()?;
-        let at = Instant::now();
-        std::thread::sleep(Duration::from_millis(500));
-        let share = (busy()? - before) * TICK_US / (at.elapsed().as_secs_f64() * 1e6);
-        if share < 0.10 || Instant::now() > deadline {
-            return Ok(());
-        }
-    }
-}
-
-struct Output {
-    requests: f64,
-    requests_per_second: f64,
-    p99_ms: f64,
-    failed: bool,
-}
-
-/// Runs the load generator on CPU 1.
-fn wrk(proxy: &Proxy, load: Load, seconds: u32) -> Result<Output> {
-    let output = Command::new("taskset")
-        .args(["-c", "1", "wrk", "-t1", "--latency"])
-        .arg(format!("-c{}", load.connections))
-        .arg(format!("-d{seconds}s"))
-        .args([
-            "-H",
-            "User-Agent: bench/1.0",
-            "-H",
-            "Accept: application/json",
-        ])
-        .args(["-H", "Accept-Encoding: gzip"])
-        .args(["-H", "Cookie: visitor=0123456789abcdef; theme=dark"])
-        .args(["-H", "X-Trace: 4bf92f3577b34da6a3ce929d0e0e4736"])
-        .arg("-H")
-        .arg(format!("X-Api-Key: {}", proxy.key))
-        .arg(format!("http://{}{}", proxy.address, load.path))
-        .output()
-        .context("run wrk")?;
-    ensure!(output.status.success(), "wrk failed: {output:?}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let number = |line: &str| line.split_whitespace().next()?.parse::<f64>().ok();
-    let requests = text
-        .lines()
-        .find(|l| l.contains(" requests in "))
-        .and_then(number)
-        .context("wrk printed no count")?;
-    let rate = text
-        .lines()
-        .find_map(|l| l.strip_prefix("Requests/sec:"))
-        .and_then(number)
-        .context("wrk printed no rate")?;
-    let p99 = text
-        .lines()
-        .find_map(|l| l.trim().strip_prefix("99%"))
-        .map(str::trim)
-        .context("wrk printed no latency")?;
-    Ok(Output {
-        requests,
-        requests_per_second: rate,
-        p99_ms: milliseconds(p99)?,
-        failed: text.contains("Non-2xx") || text.contains("Socket errors"),
-    })
-}
-
-fn milliseconds(text: &str) -> Result<f64> {
-    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
-    let value: f64 = digits.parse()?;
-    Ok(match &text[digits.len()..] {
-        "us" => value / 1000.0,
-        "ms" => value,
-        "s" => value * 1000.0,
-        other => bail!("wrk printed the unit `{other}`"),
-    })
-}
-
-fn on_path(tool: &str) -> bool {
-    Command::new("which")
-        .arg(tool)
-        .output()
-        .is_ok_and(|o| o.status.success())
-}
-
-fn version(tool: &str) -> Result<String> {
-    let output = Command::new(tool).arg("-v").output()?;
-    let text = String::from_utf8_lossy(&output.stderr).into_owned();
-    Ok(text
-        .trim()
-        .rsplit('/')
-        .next()
-        .unwrap_or_default()
-        .to_owned())
+    wrk::run(&load_of, proxy.address, load.path)
 }
 
 fn build_example() -> Result<PathBuf> {
@@ -516,36 +366,4 @@ fn gateway(
         .strip_prefix("ready ")
         .context("the gateway did not start")?;
     Ok((child, key.trim().to_owned()))
-}
-
-fn nginx(folder: &Path, config: &str, cpu: &str) -> Result<Running> {
-    let child = Command::new("taskset")
-        .args(["-c", cpu, "nginx", "-p"])
-        .arg(folder)
-        .arg("-c")
-        .arg(folder.join(config))
-        .stderr(Stdio::null())
-        .spawn()
-        .with_context(|| format!("start nginx with {config}"))?;
-    Ok(Running(child))
-}
-
-/// Four addresses that are free now.
-fn free_addresses() -> Result<[SocketAddr; 4]> {
-    let listener = || TcpListener::bind("127.0.0.1:0");
-    let all = [listener()?, listener()?, listener()?, listener()?];
-    let mut addresses = ["127.0.0.1:0".parse::<SocketAddr>()?; 4];
-    for (address, listener) in addresses.iter_mut().zip(&all) {
-        *address = listener.local_addr()?;
-    }
-    Ok(addresses)
-}
-
-fn wait_for(address: SocketAddr) -> Result<()> {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while TcpStream::connect(address).is_err() {
-        ensure!(Instant::now() < deadline, "nothing listens on {address}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    Ok(())
 }

@@ -6,6 +6,8 @@ use std::path::Path;
 
 use anyhow::Result;
 
+use crate::bench::servers::nginx_head;
+
 /// The files of gateway.md, section 5.2.
 pub(super) fn write_configs(
     at: &Path,
@@ -13,12 +15,6 @@ pub(super) fn write_configs(
     plain: SocketAddr,
     policy: SocketAddr,
 ) -> Result<()> {
-    let head = |name: &str| {
-        format!(
-            "worker_processes 1; daemon off; master_process off; pid {name}.pid; error_log stderr;\n\
-             events {{ worker_connections 16384; multi_accept on; }}\n"
-        )
-    };
     let keep = "keepalive_requests 100000000; keepalive_timeout 600s;";
     let upstream = format!("upstream u {{ server {up}; keepalive 256; {keep} }}");
     let pass = "proxy_pass http://u; proxy_http_version 1.1; proxy_set_header Connection \"\";";
@@ -30,7 +26,7 @@ pub(super) fn write_configs(
             "{}http {{ access_log off; {keep}\n server {{ listen {up} reuseport backlog=8192;\n\
              location = /svc042/1m {{ alias {}/1m.bin; }}\n\
              location / {{ default_type application/json; return 200 \"{body}\"; }} }} }}\n",
-            head("up"),
+            nginx_head("up"),
             at.display()
         ),
     )?;
@@ -39,7 +35,7 @@ pub(super) fn write_configs(
         format!(
             "{}http {{ server_tokens off; tcp_nodelay on; access_log off; {keep}\n {upstream}\n\
              server {{ listen {plain} reuseport backlog=8192; location / {{ {pass} }} }} }}\n",
-            head("plain")
+            nginx_head("plain")
         ),
     )?;
     write(
@@ -52,7 +48,7 @@ pub(super) fn write_configs(
              log_format a '$remote_addr $consumer $msec \"$request_uri\" $status $body_bytes_sent $request_time $upstream_response_time $request_id';\n\
              access_log {}/access.log a buffer=64k flush=1s;\n {upstream}\n\
              server {{ listen {policy} reuseport backlog=8192; include routes.conf; }} }}\n",
-            head("policy"),
+            nginx_head("policy"),
             at.display()
         ),
     )?;
