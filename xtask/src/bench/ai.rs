@@ -154,8 +154,7 @@ fn completions(
         });
         completions::measure(&floor, &proxies, SLOW, rounds, report)?;
     }
-    node.check_rows()?;
-    node.close()
+    close(node, report)
 }
 
 /// Streams, and their first events.
@@ -200,7 +199,14 @@ fn streams(
         }
         first_event::measure(&ways, settings.rounds, report)?;
     }
-    node.check_rows()?;
+    close(node, report)
+}
+
+/// Looks at the rows of the node and takes it down.
+fn close(node: Node, report: &mut Report) -> Result<()> {
+    if let Err(error) = node.check_rows() {
+        report.fault(format!("{error:#}"));
+    }
     node.close()
 }
 

@@ -111,6 +111,11 @@ pub(super) fn measure(
         for row in &mut rows {
             if let Err(error) = sample(row, round, report) {
                 report.fault(format!("{}: {error:#}", row.name));
+                // Rounds stay beside those of the other rows.
+                for figures in [&mut row.us, &mut row.sums, &mut row.per_read] {
+                    figures.truncate(round);
+                    figures.push(f64::NAN);
+                }
             }
         }
     }
