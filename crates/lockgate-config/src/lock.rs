@@ -89,8 +89,9 @@ impl Lock {
         };
         let mut found = Vec::new();
         let mut wrong = |name: &str, message: String| {
-            let at = file.text.find(name).unwrap_or_default();
-            let span = Span::of(at..at + name.len());
+            // A key with escapes stands in the text in another spelling.
+            let at = file.text.find(name).map(|at| at..at + name.len());
+            let span = at.map(Span::of).unwrap_or_default();
             found.push(Diagnostic::error(BAD_LOCK, message).at(file, span, ""));
         };
         match table.remove("version") {
@@ -127,8 +128,8 @@ impl Lock {
     /// The text of the file.
     pub fn render(&self) -> String {
         let mut text = format!("version = {LOCK_VERSION}\n");
-        let scalar = |v: &Value| !matches!(v, Value::Table(_));
-        for (key, value) in self.extra.iter().filter(|(_, v)| scalar(v)) {
+        // Before the first header, where a line belongs to the whole file and not to a pin.
+        for (key, value) in &self.extra {
             let _ = writeln!(text, "{} = {value}", key_text(key));
         }
         for (reference, pin) in &self.images {
@@ -142,9 +143,6 @@ impl Lock {
             for (platform, digest) in &pin.platforms {
                 let _ = writeln!(text, "platforms.{} = \"{digest}\"", key_text(platform));
             }
-        }
-        for (key, value) in self.extra.iter().filter(|(_, v)| !scalar(v)) {
-            let _ = writeln!(text, "\n{} = {value}", key_text(key));
         }
         text
     }
@@ -162,8 +160,17 @@ fn key_text(key: &str) -> String {
         key.to_owned()
     } else {
         // Always a basic string: unlike a literal one it can hold every text.
-        let escaped = key.replace('\\', "\\\\").replace('"', "\\\"");
-        format!("\"{escaped}\"")
+        let mut text = String::from("\"");
+        for c in key.chars() {
+            match c {
+                '\\' | '"' => text.extend(['\\', c]),
+                c if c.is_control() => {
+                    let _ = write!(text, "\\u{:04X}", u32::from(c));
+                }
+                c => text.push(c),
+            }
+        }
+        text + "\""
     }
 }
 
