@@ -20,8 +20,14 @@ pub(super) fn translate(file: &Arc<SourceFile>, error: &ScanError) -> Diagnostic
         return found;
     }
     Diagnostic::error(YAML_SYNTAX, words(error.kind()))
-        .at(file, Span::of(at..at + 1), "")
+        .at(file, character(&file.text, at), "")
         .cause(error.info())
+}
+
+/// The character at `at`, whole; one past the end where the text ends.
+fn character(text: &str, at: usize) -> Span {
+    let length = text[at..].chars().next().map_or(1, char::len_utf8);
+    Span::of(at..at + length)
 }
 
 fn words(kind: &ErrorKind) -> &'static str {
@@ -114,7 +120,7 @@ fn tab(file: &Arc<SourceFile>, at: usize, kind: &ErrorKind) -> Option<Diagnostic
     };
     Some(
         Diagnostic::error(YAML_SYNTAX, "a tab cannot indent YAML")
-            .at(file, Span::of(tab..tab + 1), "")
+            .at(file, character(text, tab), "")
             .hint("replace it by spaces"),
     )
 }

@@ -101,3 +101,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_mistake_at_a_wide_character_marks_all_of_it() {
+    for text in ["a: [\"x\" é]\n", "é\u{6}a"] {
+        let file = SourceFile::new("Pulumi.yaml", text);
+        let (_, found) = parse(&file);
+        let span = found[0].labels[0].span;
+        let marked = text.get(span.start as usize..span.end as usize);
+        assert!(marked.is_some_and(|m| m.chars().count() == 1), "{span:?}");
+    }
+}
