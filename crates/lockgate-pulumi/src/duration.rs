@@ -12,7 +12,7 @@ const UNITS: [(&str, f64); 8] = [
     ("h", 3600.0),
 ];
 
-/// Seconds of a duration; `None` when it is malformed or negative.
+/// Seconds of a duration; `None` when it is malformed, negative or past every number.
 pub(crate) fn seconds(text: &str) -> Option<f64> {
     if text == "0" {
         return Some(0.0);
@@ -30,7 +30,7 @@ pub(crate) fn seconds(text: &str) -> Option<f64> {
         total += number * length;
         rest = &rest[name.len()..];
     }
-    Some(total)
+    Some(total).filter(|total| total.is_finite())
 }
 
 #[cfg(test)]
@@ -54,5 +54,7 @@ mod tests {
         ] {
             assert_eq!(seconds(text), expected, "{text}");
         }
+        let endless = format!("{}h", "9".repeat(400));
+        assert_eq!(seconds(&endless), None);
     }
 }
