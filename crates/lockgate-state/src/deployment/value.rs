@@ -8,9 +8,10 @@ use std::fmt;
 
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource, ResourceReference};
 use lockgate_model::{PropertyMap, Urn, Value};
-use serde::Serialize;
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::{Error as _, SerializeMap, Serializer};
+use serde::{Deserialize as _, Serialize};
+use serde_json::value::RawValue;
 
 use crate::secrets::{Place, SecretsError, SecretsManager};
 
@@ -248,10 +249,20 @@ pub(crate) fn decode_properties(
     Ok(properties)
 }
 
+/// Deepest nesting that is read: twice what a program can write, so that a state which was
+/// written can be read.
+const DEPTH_MAX: u32 = 512;
+/// Levels that one parser reads; its own limit is 128.
+const PARSER_LEVELS: u32 = 100;
+
 /// Reads one value.
 pub(crate) fn decode_value(text: &str, decoder: Decoder<'_>) -> Result<Value, serde_json::Error> {
+    decode_at(text, decoder, 0)
+}
+
+fn decode_at(text: &str, decoder: Decoder<'_>, depth: u32) -> Result<Value, serde_json::Error> {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let value = ValueIn(decoder).deserialize(&mut reader)?;
+    let value = ValueIn { decoder, depth }.deserialize(&mut reader)?;
     reader.end()?;
     Ok(value)
 }
@@ -270,7 +281,7 @@ impl<'de> Visitor<'de> for PropertiesVisitor<'_> {
         while let Some(name) = access.next_key::<String>()? {
             let mut decoder = self.0;
             decoder.place.property = &name;
-            let value = access.next_value_seed(ValueIn(decoder))?;
+            let value = access.next_value_seed(ValueIn { decoder, depth: 1 })?;
             map.insert(name, value);
         }
         Ok(map)
@@ -278,12 +289,34 @@ impl<'de> Visitor<'de> for PropertiesVisitor<'_> {
 }
 
 #[derive(Clone, Copy)]
-struct ValueIn<'a>(Decoder<'a>);
+struct ValueIn<'a> {
+    decoder: Decoder<'a>,
+    depth: u32,
+}
+
+impl ValueIn<'_> {
+    /// For what stands inside.
+    fn inner(self) -> Self {
+        Self {
+            depth: self.depth + 1,
+            ..self
+        }
+    }
+}
 
 impl<'de> DeserializeSeed<'de> for ValueIn<'_> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        let Self { decoder, depth } = self.inner();
+        if depth > DEPTH_MAX {
+            let words = format!("values are nested deeper than {DEPTH_MAX} levels");
+            return Err(D::Error::custom(words));
+        }
+        if depth % PARSER_LEVELS == 0 {
+            let raw = <&RawValue>::deserialize(deserializer)?;
+            return decode_at(raw.get(), decoder, depth).map_err(D::Error::custom);
+        }
         deserializer.deserialize_any(self)
     }
 }
@@ -329,7 +362,7 @@ impl<'de> Visitor<'de> for ValueIn<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut items = Vec::new();
-        while let Some(item) = access.next_element_seed(self)? {
+        while let Some(item) = access.next_element_seed(self.inner())? {
             items.push(item);
         }
         Ok(Value::List(items))
@@ -338,13 +371,13 @@ impl<'de> Visitor<'de> for ValueIn<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value, A::Error> {
         let mut map = PropertyMap::new();
         while let Some(name) = access.next_key::<String>()? {
-            let value = access.next_value_seed(self)?;
+            let value = access.next_value_seed(self.inner())?;
             map.insert(name, value);
         }
         match map.remove(SIGNATURE) {
             None => Ok(Value::Map(map)),
             Some(Value::String(signature)) => {
-                decode_special(&signature, map, self.0).map_err(A::Error::custom)
+                decode_special(&signature, map, self.decoder).map_err(A::Error::custom)
             }
             Some(_) => Err(A::Error::custom(
                 "a special value whose signature is no text",

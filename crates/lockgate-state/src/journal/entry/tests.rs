@@ -73,3 +73,22 @@ fn an_entry_shows_no_secret() {
     let bytes = encode_entry(&entry, &fixture.secrets).unwrap();
     assert!(!String::from_utf8(bytes).unwrap().contains("hunter2"));
 }
+
+/// As deep as a YAML program can nest; more cannot come in.
+#[test]
+fn the_deepest_value_of_a_program_is_read_as_written() {
+    let mut value = Value::from("x");
+    for _ in 0..255 {
+        value = Value::List(vec![value]);
+    }
+    let entry = JournalEntry::Outputs {
+        entry: EntryId(1),
+        outputs: [
+            ("p".to_owned(), value.clone()),
+            ("s".to_owned(), value.into_secret()),
+        ]
+        .into(),
+    };
+    let bytes = encode_entry(&entry, &FIXTURE.secrets).unwrap();
+    assert!(decode_entry("the entry", &bytes, &FIXTURE.secrets).unwrap() == entry);
+}
