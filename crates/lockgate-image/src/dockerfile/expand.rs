@@ -42,6 +42,14 @@ pub(crate) fn expand_body(
     .run(None)
 }
 
+/// Longest value: the kernel gives a program no longer text, and a few lines of `ENV a=$a$a` would
+/// fill the memory.
+const VALUE_BYTES_MAX: usize = 128 * 1024;
+/// Longest body of a heredoc: it becomes a file, and files of this size are copied, not written
+/// in place.
+const BODY_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Longest value that is compared with a pattern, which takes a time that is no longer linear.
+const MATCHED_BYTES_MAX: usize = 4 * 1024;
 /// Deepest nesting of `${a:-${b:-…}}`.
 const DEPTH_MAX: u32 = 32;
 
@@ -113,7 +121,21 @@ impl Expander<'_> {
         Err(ExpandError("a double quote is never closed".to_owned()))
     }
 
+    /// What the text after a `$` stands for. Only here a text grows past what was written.
     fn dollar(&mut self, out: &mut String) -> Result<(), ExpandError> {
+        self.substitute(out)?;
+        let max = if self.raw {
+            BODY_BYTES_MAX
+        } else {
+            VALUE_BYTES_MAX
+        };
+        if out.len() > max {
+            return Err(ExpandError(format!("the text is longer than {max} bytes")));
+        }
+        Ok(())
+    }
+
+    fn substitute(&mut self, out: &mut String) -> Result<(), ExpandError> {
         if self.chars.next_if_eq(&'{').is_none() {
             let name = self.name();
             if name.is_empty() {
@@ -171,7 +193,7 @@ impl Expander<'_> {
                 let greedy = self.chars.next_if_eq(&operator).is_some();
                 let pattern: Vec<char> = self.pattern('}')?.chars().collect();
                 Ok(trim(
-                    &value.unwrap_or_default(),
+                    &matched(name, value)?,
                     &pattern,
                     operator == '#',
                     greedy,
@@ -181,12 +203,14 @@ impl Expander<'_> {
                 let all = self.chars.next_if_eq(&'/').is_some();
                 let pattern: Vec<char> = self.pattern('/')?.chars().collect();
                 let replacement = self.run(Some('}'))?;
-                Ok(replace(
-                    &value.unwrap_or_default(),
-                    &pattern,
-                    &replacement,
-                    all,
-                ))
+                let value = matched(name, value)?;
+                // Every character may become the whole replacement.
+                if value.len() * replacement.len() > BODY_BYTES_MAX {
+                    return Err(ExpandError(format!(
+                        "the replacement in `{name}` is too long"
+                    )));
+                }
+                Ok(replace(&value, &pattern, &replacement, all))
             }
             other => Err(ExpandError(format!(
                 "unknown modifier `{other}` of `{name}`"
@@ -227,6 +251,17 @@ impl Expander<'_> {
         }
         name
     }
+}
+
+/// A value that is short enough for a pattern.
+fn matched(name: &str, value: Option<String>) -> Result<String, ExpandError> {
+    let value = value.unwrap_or_default();
+    if value.len() > MATCHED_BYTES_MAX {
+        let words =
+            format!("`{name}` is longer than {MATCHED_BYTES_MAX} bytes, too long for a pattern");
+        return Err(ExpandError(words));
+    }
+    Ok(value)
 }
 
 /// Removes the shortest or longest match at the start or the end.

@@ -163,3 +163,27 @@ fn heredoc_bodies_keep_their_quotes() {
         "a \"val\" 'val' $x \\n"
     );
 }
+
+#[test]
+fn values_do_not_grow_without_end() {
+    struct Long(String);
+    impl Variables for Long {
+        fn find(&self, _: &str) -> Option<&str> {
+            Some(&self.0)
+        }
+    }
+    let long = Long("x".repeat(70_000));
+    assert_eq!(expand("$a", '\\', &long).map(|v| v.len()), Ok(70_000));
+    for text in [
+        "$a$a",
+        "\"$a$a\"",
+        "${b:-$a$a}",
+        "${b:+$a$a}",
+        "${a%x}",
+        "${a//x/y}",
+    ] {
+        assert!(expand(text, '\\', &long).is_err(), "{text}");
+    }
+    let body = "$a".repeat(300);
+    assert!(expand_body(&body, '\\', &long).is_err());
+}
