@@ -16,6 +16,14 @@ pub(crate) struct Node {
     pub(crate) mode: u32,
 }
 
+impl Node {
+    /// A folder that no layer describes, as unpackers make it.
+    const IMPLIED: Self = Self {
+        kind: NodeKind::Folder,
+        mode: 0o755,
+    };
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NodeKind {
     Folder,
@@ -131,10 +139,23 @@ impl Rootfs {
         for (path, node) in added {
             // An unpacker follows links on the way, so the index does too.
             let (folder, name) = split(&path);
-            let path = crate::context::join(&self.resolve(folder), name);
-            self.insert(path, node);
+            let folder = self.resolve(folder);
+            self.make_folders(&folder);
+            self.insert(crate::context::join(&folder, name), node);
         }
         Ok(())
+    }
+
+    /// A layer that writes below what is no folder means a folder there.
+    fn make_folders(&mut self, path: &[u8]) {
+        let mut path = path;
+        while !path.is_empty() {
+            match self.nodes.get_mut(path) {
+                Some(node) if node.kind != NodeKind::Folder => *node = Node::IMPLIED,
+                _ => {}
+            }
+            path = split(path).0;
+        }
     }
 
     /// Where a path really is: links on the way and at its end followed inside the root; what

@@ -106,18 +106,13 @@ pub fn unpack(
     )
     .map_err(|e| destination(e.into()))?;
     fs::fchmod(&root, Mode::from_raw_mode(0o755)).map_err(|e| destination(e.into()))?;
-    let mut unpacker = Unpacker {
-        root: &root,
-        owners,
-        written: HashSet::new(),
-        folders: BTreeMap::new(),
-    };
+    let mut unpacker = Unpacker::new(&root, owners);
     for descriptor in &image.manifest.layers {
         let layer = descriptor.digest;
         let failed = |source| UnpackError::Layer { layer, source };
         let input = open_layer(store, descriptor)?;
         let mut reader = TarReader::new(input, Limits::default());
-        unpacker.written.clear();
+        unpacker.begin_layer();
         while let Some(member) = reader.next_member().map_err(failed)? {
             unpacker
                 .apply(&member, &mut reader.content())
@@ -134,7 +129,8 @@ pub fn unpack(
     fs_err::rename(work.keep(), dest).map_err(destination)
 }
 
-struct Unpacker<'a> {
+/// Applies layers to an open folder.
+pub(crate) struct Unpacker<'a> {
     root: &'a OwnedFd,
     owners: Owners,
     /// Paths this layer wrote: an opaque marker hides lower layers only, wherever it stands.
@@ -144,8 +140,23 @@ struct Unpacker<'a> {
     folders: BTreeMap<Vec<u8>, (u32, i64)>,
 }
 
-impl Unpacker<'_> {
-    fn apply(&mut self, member: &Member, content: &mut dyn Read) -> io::Result<()> {
+impl<'a> Unpacker<'a> {
+    pub(crate) fn new(root: &'a OwnedFd, owners: Owners) -> Self {
+        Self {
+            root,
+            owners,
+            written: HashSet::new(),
+            folders: BTreeMap::new(),
+        }
+    }
+
+    /// What follows belongs to the next layer up.
+    pub(crate) fn begin_layer(&mut self) {
+        self.written.clear();
+    }
+
+    /// Writes one member, or removes what a whiteout names.
+    pub(crate) fn apply(&mut self, member: &Member, content: &mut dyn Read) -> io::Result<()> {
         if member.path.is_empty() {
             return self.set_root(member);
         }
@@ -218,8 +229,8 @@ impl Unpacker<'_> {
                     AtFlags::empty(),
                 )?)
             }
-            // A platform gives its services devices of its own.
-            MemberKind::Special => Ok(()),
+            // A platform gives its services devices of its own; what it hides is hidden still.
+            MemberKind::Special => remove(parent.as_fd(), name, 0),
         }
     }
 
@@ -349,7 +360,8 @@ impl Unpacker<'_> {
         }
     }
 
-    fn finish(&self) -> io::Result<()> {
+    /// Sets what folders can get only once they are full.
+    pub(crate) fn finish(&self) -> io::Result<()> {
         for (path, (mode, mtime)) in self.folders.iter().rev() {
             // A later layer may have removed or replaced it.
             if let Ok(folder) = fs::openat2(
