@@ -7,6 +7,7 @@
 //! | `tidy` | house rules over the tree |
 //! | `example NAME` | runs an example from nothing to a probed endpoint and back |
 //! | `bench NAME` | measures, beside a peer or a floor, in one run |
+//! | `fuzz [TARGET…] [--seconds N]` | throws mutated inputs at the parsers; finds go to `fuzz/artifacts` |
 //! | `codegen [--check]` | generated reference pages |
 //! | `picture [NAME]` | the pictures of the README, from real runs |
 #![expect(
@@ -17,6 +18,7 @@
 mod bench;
 mod codegen;
 mod example;
+mod fuzz;
 mod picture;
 mod test;
 mod tidy;
@@ -35,10 +37,11 @@ fn main() -> ExitCode {
         Some("example") => example::run(&args[1..]),
         Some("picture") => picture::run(args.get(1).map(String::as_str)),
         Some("bench") => bench::run(&args[1..]),
+        Some("fuzz") => fuzz::run(&args[1..]),
         Some("codegen") => codegen::run(args.iter().any(|a| a == "--check")),
         _ => {
             println!(
-                "usage: cargo xtask test|check|tidy|example NAME|bench NAME|codegen [--check]|picture [NAME]"
+                "usage: cargo xtask test|check|tidy|example NAME|bench NAME|fuzz [TARGET…] [--seconds N]|fuzz --list|codegen [--check]|picture [NAME]"
             );
             return ExitCode::from(2);
         }

@@ -17,6 +17,9 @@ pub mod yaml;
 
 mod write;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use lock::Lock;
 pub use project::{Project, find_project, load_project};
 pub use settings::NodeSettings;

@@ -37,6 +37,9 @@ mod access_log;
 mod metrics;
 mod trace;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 use std::io::Result as IoResult;
 use std::net::TcpStream;
 

@@ -25,8 +25,7 @@ const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// Writes `spec` so that `path` holds either the old or the new table, whole.
 pub(crate) fn save(path: &Path, spec: &model::GatewaySpec) -> std::io::Result<()> {
-    let body = serde_json::to_vec(&Spec::from(&*without_ai(spec)))?;
-    let header = format!("{MAGIC} {FORMAT} {}\n", hex::encode(Sha256::digest(&body)));
+    let bytes = encode(spec)?;
     let temporary = path.with_extension("new");
     let mut file = fs_err::OpenOptions::new()
         .write(true)
@@ -34,12 +33,18 @@ pub(crate) fn save(path: &Path, spec: &model::GatewaySpec) -> std::io::Result<()
         .truncate(true)
         .mode(0o600)
         .open(&temporary)?;
-    file.write_all(header.as_bytes())?;
-    file.write_all(&body)?;
+    file.write_all(&bytes)?;
     file.sync_all()?;
     fs_err::rename(&temporary, path)?;
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty());
     fs_err::File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
+}
+
+/// The bytes of a table file.
+pub(crate) fn encode(spec: &model::GatewaySpec) -> std::io::Result<Vec<u8>> {
+    let body = serde_json::to_vec(&Spec::from(&*without_ai(spec)))?;
+    let header = format!("{MAGIC} {FORMAT} {}\n", hex::encode(Sha256::digest(&body)));
+    Ok([header.as_bytes(), &body].concat())
 }
 
 /// Stands in for the models of AI routes in the file; no upstream of a spec has such a name.
@@ -84,24 +89,43 @@ pub(crate) fn load(path: &Path) -> Result<Option<model::GatewaySpec>, Diagnostic
         Ok(_) => {}
     }
     let bytes = fs_err::read(path).map_err(|e| refuse("cannot be read").caused_by(&e))?;
-    let end = memchr::memchr(b'\n', &bytes).ok_or_else(|| refuse("has no header line"))?;
-    let header = std::str::from_utf8(&bytes[..end]).map_err(|_| refuse("has a torn header"))?;
+    decode(&bytes).map(Some).map_err(|why| match why {
+        Unreadable::Torn(why) => refuse(why),
+        Unreadable::Format(format) => {
+            refuse(&format!("has format `{format}`, expected `{FORMAT}`"))
+        }
+        Unreadable::Body(error) => refuse("cannot be understood").caused_by(&error),
+    })
+}
+
+/// Why the bytes are no table file.
+pub(crate) enum Unreadable {
+    /// Not whole; what is missing.
+    Torn(&'static str),
+    /// Written by another version.
+    Format(String),
+    /// Whole, but no spec.
+    Body(serde_json::Error),
+}
+
+/// The spec in the bytes of a table file.
+pub(crate) fn decode(bytes: &[u8]) -> Result<model::GatewaySpec, Unreadable> {
+    let end = memchr::memchr(b'\n', bytes).ok_or(Unreadable::Torn("has no header line"))?;
+    let header = std::str::from_utf8(&bytes[..end]);
+    let header = header.map_err(|_| Unreadable::Torn("has a torn header"))?;
     let body = &bytes[end + 1..];
     let words: Vec<&str> = header.split(' ').collect();
     let &[MAGIC, format, digest] = words.as_slice() else {
-        return Err(refuse("is not a gateway table"));
+        return Err(Unreadable::Torn("is not a gateway table"));
     };
     if format != FORMAT.to_string() {
-        return Err(refuse(&format!(
-            "has format `{format}`, expected `{FORMAT}`"
-        )));
+        return Err(Unreadable::Format(format.to_owned()));
     }
     if digest != hex::encode(Sha256::digest(body)) {
-        return Err(refuse("is torn: its checksum does not match"));
+        return Err(Unreadable::Torn("is torn: its checksum does not match"));
     }
-    let spec: Spec =
-        serde_json::from_slice(body).map_err(|e| refuse("cannot be understood").caused_by(&e))?;
-    Ok(Some(spec.into()))
+    let spec: Spec = serde_json::from_slice(body).map_err(Unreadable::Body)?;
+    Ok(spec.into())
 }
 
 /// Declares the wire form of a model struct and both directions of its conversion. A field named

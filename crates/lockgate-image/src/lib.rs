@@ -32,6 +32,9 @@ pub mod registry;
 pub mod store;
 pub mod unpack;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use base::{BaseError, BaseResolver, StoreOnly};
 pub use build::{
     BuildError, BuildPlan, BuildRequest, Builder, Changes, DockerfileSource, ImageRecord, Progress,

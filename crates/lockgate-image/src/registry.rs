@@ -228,5 +228,11 @@ impl Repository {
     }
 }
 
+/// Reads any challenge; for the fuzz target.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn fuzz_challenge(header: &str) {
+    let _ = challenge::parse(header);
+}
+
 #[cfg(test)]
 mod tests;

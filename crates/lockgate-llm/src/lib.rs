@@ -18,6 +18,9 @@ mod request;
 mod stream;
 mod usage;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use answer::{AnswerFault, check_answer};
 pub use price::{PriceError, PriceTable};
 pub use request::{ChatRequest, RequestFault, Rewrite};

@@ -23,5 +23,8 @@ mod server;
 mod source;
 mod wire;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use language::{Install, Language, install};
 pub use source::{ProgramSettings, PulumiSource};

@@ -4,7 +4,7 @@
 //! waits for the disk, further appends queue up and share the next fsync. The file appears with
 //! the first entry that has to be durable, so a run that changes nothing writes nothing.
 
-mod entry;
+pub(crate) mod entry;
 pub(crate) mod frame;
 mod recovery;
 mod writer;

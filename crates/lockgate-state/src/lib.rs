@@ -22,6 +22,9 @@ pub mod name;
 pub mod secrets;
 mod snapshot;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use backend::{
     Backend, ForeignUrns, Loaded, Recovery, RemoveMode, Repair, StackSummary, parse_backend_url,
 };

@@ -21,6 +21,9 @@ mod program;
 mod reference;
 mod source;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use check::{Checked, Context, check};
 pub use files::{Files, ProjectFiles, READ_BYTES_MAX};
 pub use load::{Loaded, load};

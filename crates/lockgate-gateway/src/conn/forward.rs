@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use super::plan::{Plan, put_field};
 use super::{Conn, ai};
+use crate::core::Core;
 use crate::failure::{Failure, Kind};
 use crate::h1::body::{Body, Framing};
 use crate::h1::field::{Field, Nominated, classify};
@@ -51,7 +52,7 @@ pub(crate) fn answer<L>(
         return Ok(None);
     }
     let close = early || !plan.keep_alive || conn.core.is_draining();
-    let answer = write(conn, plan, &response, close)?;
+    let answer = write(&conn.core, &mut conn.out, plan, &response, close)?;
     upstream.input.consume(end);
     Ok(Some(Answer {
         keep_upstream: answer.keep_upstream && !early,
@@ -95,8 +96,10 @@ fn put_fields(
     }
 }
 
-fn write<L>(
-    conn: &mut Conn<L>,
+/// Checks a final head and writes it for the client to `out`.
+pub(crate) fn write(
+    core: &Core,
+    out: &mut Vec<u8>,
     plan: &Plan,
     response: &Response<'_, '_>,
     close: bool,
@@ -139,7 +142,6 @@ fn write<L>(
     let close_delimited_out = !counted && plan.minor == 0;
     let keep_client = !close && !close_delimited_out;
 
-    let out = &mut conn.out;
     out.clear();
     out.extend_from_slice(b"HTTP/1.1 ");
     put_number(out, u64::from(response.status));
@@ -160,8 +162,8 @@ fn write<L>(
         out.extend_from_slice(b"connection: close\r\n");
     }
     if !dated {
-        let now = conn.core.shared.clock.now();
-        put_field(out, b"date", &conn.core.date(now));
+        let now = core.shared.clock.now();
+        put_field(out, b"date", &core.date(now));
     }
     Ok(Answer {
         status: response.status,

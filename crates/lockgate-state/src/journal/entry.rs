@@ -42,7 +42,7 @@ enum Wire<R, P> {
 }
 
 /// Encodes an entry, secrets as cells.
-pub(super) fn encode_entry(
+pub(crate) fn encode_entry(
     entry: &JournalEntry,
     secrets: &SecretsManager,
 ) -> Result<Vec<u8>, DeploymentError> {
@@ -86,7 +86,7 @@ pub(super) fn encode_entry(
 }
 
 /// Decodes an entry. `at` names it in messages.
-pub(super) fn decode_entry(
+pub(crate) fn decode_entry(
     at: &str,
     text: &[u8],
     secrets: &SecretsManager,

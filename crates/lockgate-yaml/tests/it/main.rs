@@ -4,5 +4,7 @@ mod evaluate;
 mod fake;
 mod golden;
 mod load;
+mod oracle;
 mod random;
+mod seeds;
 mod speed;
