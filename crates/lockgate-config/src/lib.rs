@@ -13,6 +13,7 @@ pub mod lock;
 pub mod project;
 pub mod settings;
 pub mod stack;
+pub mod version;
 pub mod yaml;
 
 mod write;

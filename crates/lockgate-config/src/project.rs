@@ -9,6 +9,7 @@ use lockgate_diag::codes::settings::FILE_UNREADABLE;
 use lockgate_diag::{Diagnostic, SourceFile, Span};
 use lockgate_model::Value;
 
+use crate::version;
 use crate::yaml::{Kind, Node, Report, Unknown, parse_map, read_fields};
 
 /// Names a project file may have, the preferred one first.
@@ -65,8 +66,8 @@ pub struct Project {
     pub backend_url: Option<String>,
     /// Folder of the stack files, relative to `root`.
     pub stack_config_dir: Option<String>,
-    /// Version range of the original that the project asks for; information only.
-    pub required_version: Option<String>,
+    /// `requiredPulumiVersion`: the engine versions that the project accepts, and where it says so.
+    pub required_version: Option<(String, Span)>,
 }
 
 /// The language of a project.
@@ -95,6 +96,19 @@ pub struct ConfigDeclaration {
     pub secret: bool,
     /// Where the key stands.
     pub span: Span,
+}
+
+impl Project {
+    /// Why this engine may not run the project: `requiredPulumiVersion` is no range, or leaves
+    /// [`version::ENGINE`] out.
+    pub fn check_required_version(&self) -> Result<(), Box<Diagnostic>> {
+        match &self.required_version {
+            Some((range, span)) => {
+                version::check("requiredPulumiVersion", range, &self.file, *span)
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 /// The project file of `start` or the nearest folder above it.
@@ -158,7 +172,8 @@ pub fn parse_project(file: &Arc<SourceFile>, root: PathBuf) -> (Option<Project>,
     let description = text("description", &mut report);
     let main = text("main", &mut report);
     let stack_config_dir = text("stackConfigDir", &mut report);
-    let required_version = text("requiredPulumiVersion", &mut report);
+    let required_version = text("requiredPulumiVersion", &mut report)
+        .zip(fields.get("requiredPulumiVersion").map(|n| n.span));
     let runtime = fields
         .get("runtime")
         .and_then(|n| read_runtime(&mut report, n));

@@ -52,7 +52,7 @@ pub(crate) struct Tracked {
 #[derive(Clone, Debug)]
 pub(crate) enum Resolved {
     Value(Tracked),
-    Resource(Box<ResolvedResource>),
+    Resource(Arc<ResolvedResource>),
 }
 
 #[derive(Clone, Debug)]
@@ -61,22 +61,47 @@ pub(crate) struct ResolvedResource {
     pub(crate) registered: Registered,
     pub(crate) kind: Arc<ResourceType>,
     pub(crate) version: Option<String>,
+    pub(crate) inside: Option<Inside>,
 }
+
+/// What a component consists of.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Inside {
+    /// Every resource in it, those of inner components too.
+    pub(crate) members: Vec<Urn>,
+    /// Where its outputs came from.
+    pub(crate) sources: BTreeMap<String, Vec<Urn>>,
+}
+
+/// Resources by URN, over all components of a run.
+pub(crate) type ByUrn = Arc<RwLock<HashMap<Urn, Arc<ResolvedResource>>>>;
 
 /// Results of entries; each is set once, when the entry is done.
 #[derive(Debug)]
 pub(crate) struct Results {
     entries: Vec<OnceLock<Resolved>>,
-    /// Entries by URN. Entries finish at any time, so it is locked; never over an await.
-    by_urn: RwLock<HashMap<Urn, usize>>,
+    /// Entries finish at any time, so it is locked; never over an await.
+    by_urn: ByUrn,
 }
 
 impl Results {
-    pub(crate) fn new(count: usize) -> Self {
+    pub(crate) fn new(count: usize, by_urn: &ByUrn) -> Self {
         Self {
             entries: (0..count).map(|_| OnceLock::new()).collect(),
-            by_urn: RwLock::new(HashMap::new()),
+            by_urn: Arc::clone(by_urn),
         }
+    }
+
+    /// Every resource of this scope and, for components, what is inside.
+    pub(crate) fn members(&self) -> Vec<Urn> {
+        let mut members = Vec::new();
+        for resolved in self.entries.iter().filter_map(OnceLock::get) {
+            if let Resolved::Resource(resource) = resolved {
+                members.push(resource.urn.clone());
+                members.extend(resource.members().iter().cloned());
+            }
+        }
+        members
     }
 
     pub(crate) fn get(&self, index: usize) -> Option<&Resolved> {
@@ -85,7 +110,8 @@ impl Results {
 
     pub(crate) fn set(&self, index: usize, resolved: Resolved) {
         if let Resolved::Resource(resource) = &resolved {
-            self.by_urn.write().insert(resource.urn.clone(), index);
+            let resource = Arc::clone(resource);
+            self.by_urn.write().insert(resource.urn.clone(), resource);
         }
         if let Some(slot) = self.entries.get(index) {
             // An entry is evaluated once; a second value would be a fault of the driver.
@@ -94,12 +120,8 @@ impl Results {
         }
     }
 
-    fn find(&self, urn: &Urn) -> Option<&ResolvedResource> {
-        let index = *self.by_urn.read().get(urn)?;
-        match self.get(index)? {
-            Resolved::Resource(resource) => Some(resource),
-            Resolved::Value(_) => None,
-        }
+    fn find(&self, urn: &Urn) -> Option<Arc<ResolvedResource>> {
+        self.by_urn.read().get(urn).cloned()
     }
 }
 
@@ -229,7 +251,9 @@ impl<'e> Evaluator<'e> {
         let index = self.checked.names.get(&reference.root);
         reference.steps.is_empty()
             && index.is_some_and(|index| match &self.checked.program.entries[*index].kind {
-                EntryKind::Config(config) => config.kind == Some(ConfigType::Integer),
+                EntryKind::Config(config) | EntryKind::Input(config) => {
+                    config.kind == Some(ConfigType::Integer)
+                }
                 _ => false,
             })
     }
@@ -335,8 +359,14 @@ impl<'e> Evaluator<'e> {
     ) -> Result<Value, Failure> {
         self.sources.push(resource.urn.clone());
         let Some(((first, _), rest)) = reference.steps.split_first() else {
+            // Who takes a whole component waits for everything in it.
+            self.sources.extend_from_slice(resource.members());
             return Ok(resource.as_value());
         };
+        if let (Some(inside), Step::Name(name) | Step::Key(name)) = (&resource.inside, first) {
+            let sources = inside.sources.get(name);
+            self.sources.extend(sources.into_iter().flatten().cloned());
+        }
         self.steps(&self.output(resource, first), rest)
     }
 
@@ -384,7 +414,7 @@ impl<'e> Evaluator<'e> {
                     let Some(resource) = self.find_resource(&reference.urn) else {
                         return Err(self.fail(*span, "the resource is not part of this program"));
                     };
-                    let output = self.output(resource, step);
+                    let output = self.output(&resource, step);
                     let found = self.steps(&output, &steps[position + 1..])?;
                     return Ok(if secret { found.into_secret() } else { found });
                 }
@@ -400,7 +430,7 @@ impl<'e> Evaluator<'e> {
         Ok(if secret { found.into_secret() } else { found })
     }
 
-    pub(crate) fn find_resource(&self, urn: &Urn) -> Option<&'e ResolvedResource> {
+    pub(crate) fn find_resource(&self, urn: &Urn) -> Option<Arc<ResolvedResource>> {
         self.results.find(urn)
     }
 
@@ -423,18 +453,55 @@ impl<'e> Evaluator<'e> {
             (None, Some(expression)) => self.tracked(expression)?,
             (None, None) => Tracked::default(),
         };
-        if let Some(kind) = &config.kind
-            && !tracked.value.contains_unknown()
-        {
-            tracked.value = coerce(&tracked.value, kind).map_err(|expected| {
-                let message = format!("config `{name}` must be {expected}");
-                Box::new(Diagnostic::error(CONFIG_VALUE, message).at(self.file, entry.span, ""))
-            })?;
-        }
+        let subject = format!("config `{name}`");
+        self.typed(&mut tracked.value, config, &subject, entry.span)?;
         if matches!(config.secret, Some((true, _))) {
             tracked.value = tracked.value.into_secret();
         }
         Ok(tracked)
+    }
+
+    /// The value of an input of a component: what its user gave, which has the declared type
+    /// already, else the default. A missing optional input is null.
+    pub(crate) fn input(
+        &mut self,
+        entry: &Entry,
+        input: &ConfigEntry,
+        given: Option<&Tracked>,
+    ) -> Result<Tracked, Failure> {
+        let mut tracked = match (given, &input.default) {
+            (Some(given), _) => given.clone(),
+            (None, Some(default)) => {
+                let mut tracked = self.tracked(default)?;
+                let subject = format!("the default of input `{}`", entry.name);
+                self.typed(&mut tracked.value, input, &subject, default.span)?;
+                tracked
+            }
+            (None, None) => Tracked::default(),
+        };
+        if matches!(input.secret, Some((true, _))) && tracked.value != Value::Null {
+            tracked.value = tracked.value.into_secret();
+        }
+        Ok(tracked)
+    }
+
+    /// Turns a value into its declared type, once it is known.
+    pub(crate) fn typed(
+        &self,
+        value: &mut Value,
+        declared: &ConfigEntry,
+        subject: &str,
+        span: Span,
+    ) -> Result<(), Failure> {
+        if let Some(kind) = &declared.kind
+            && !value.contains_unknown()
+        {
+            *value = coerce(value, kind).map_err(|expected| {
+                let message = format!("{subject} must be {expected}");
+                Box::new(Diagnostic::error(CONFIG_VALUE, message).at(self.file, span, ""))
+            })?;
+        }
+        Ok(())
     }
 
     /// Properties by name, each with the resources it came from.
@@ -471,6 +538,13 @@ impl ResolvedResource {
             &self.registered.id
         };
         format!("{}::{id}", self.urn)
+    }
+
+    /// The resources in a component.
+    pub(crate) fn members(&self) -> &[Urn] {
+        self.inside
+            .as_ref()
+            .map_or(&[], |inside| inside.members.as_slice())
     }
 
     fn may_have(&self, output: &str) -> bool {

@@ -24,7 +24,7 @@ mod source;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
 
-pub use check::{Checked, Context, check};
+pub use check::{Checked, Context, check, find_resource_type};
 pub use files::{Files, ProjectFiles, READ_BYTES_MAX};
 pub use load::{Loaded, load};
 pub use program::Program;

@@ -1,5 +1,6 @@
 //! Tree to program: sections, fields and expressions, with every mistake collected.
 
+mod component;
 mod config;
 mod expression;
 mod resource;
@@ -7,7 +8,8 @@ mod resource;
 use std::sync::Arc;
 
 use lockgate_config::project::PROJECT_FIELDS;
-use lockgate_config::yaml::{Kind, Node, Report, Unknown, parse_map, read_fields};
+use lockgate_config::version;
+use lockgate_config::yaml::{Fields, Kind, Node, Report, Unknown, parse_map, read_fields};
 use lockgate_diag::codes::program::{DEPRECATED, YAML_UNSUPPORTED};
 use lockgate_diag::{Diagnostic, SourceFile};
 
@@ -26,11 +28,7 @@ struct Parser<'p> {
 }
 
 pub(crate) fn parse(files: &[Arc<SourceFile>]) -> (Option<Program>, Vec<Diagnostic>) {
-    let mut program = Program {
-        files: files.to_vec(),
-        entries: Vec::new(),
-        outputs: Vec::new(),
-    };
+    let mut program = Program::empty(files);
     let mut found = Vec::new();
     let mut usable = true;
     let mut slots = 0;
@@ -50,7 +48,8 @@ pub(crate) fn parse(files: &[Arc<SourceFile>]) -> (Option<Program>, Vec<Diagnost
         }
         found.append(&mut parser.report.found);
     }
-    if program.entries.len() > NAMES_MAX {
+    let inner = program.components.iter().map(|c| 1 + c.body.entries.len());
+    if program.entries.len() + inner.sum::<usize>() > NAMES_MAX {
         let message = format!("the program has more than {NAMES_MAX} names");
         found.push(Diagnostic::error(YAML_UNSUPPORTED, message));
         usable = false;
@@ -68,28 +67,50 @@ impl Parser<'_> {
             owner,
             Unknown::WarnNear,
         );
-        if let Some((key, _)) = fields.entry("components") {
-            let hint = "write the resources of the component into the program";
-            self.report
-                .error(
-                    YAML_UNSUPPORTED,
-                    key.span,
-                    "components in YAML are not supported",
-                )
-                .hints
-                .push(hint.to_owned());
+        if let Some(node) = fields.get("pulumi") {
+            self.required_version(node);
+        }
+        if let Some(node) = fields.get("components") {
+            self.components(node);
         }
         // File order decides ties everywhere, so sections are read in the order they stand in.
-        let mut sections: Vec<_> = [
+        let names = [
             "configuration",
             "config",
             "variables",
             "resources",
             "outputs",
-        ]
-        .into_iter()
-        .filter_map(|name| fields.entry(name).map(|(key, value)| (name, key, value)))
-        .collect();
+        ];
+        self.read_sections(&fields, &names);
+    }
+
+    /// `pulumi.requiredVersion`.
+    fn required_version(&mut self, node: &Node<'_>) {
+        let Some(entries) = node.as_map() else {
+            self.report.wrong_kind("pulumi", "a map", node);
+            return;
+        };
+        let known = &["requiredVersion"];
+        let fields = read_fields(&mut self.report, entries, known, "`pulumi`", Unknown::Warn);
+        // An expression is refused, too: the answer must be known before anything is registered.
+        if let Some(node) = fields.get("requiredVersion")
+            && let Some(range) = self.report.string("pulumi.requiredVersion", node)
+            && let Err(diagnostic) = version::check(
+                "pulumi.requiredVersion",
+                &range,
+                &self.report.file,
+                node.span,
+            )
+        {
+            self.report.found.push(*diagnostic);
+        }
+    }
+
+    fn read_sections(&mut self, fields: &Fields<'_, '_>, names: &[&'static str]) {
+        let mut sections: Vec<_> = names
+            .iter()
+            .filter_map(|name| fields.entry(name).map(|(key, value)| (*name, key, value)))
+            .collect();
         sections.sort_by_key(|(_, key, _)| key.span.start);
         for (name, key, value) in sections {
             if name == "configuration" {
@@ -104,8 +125,8 @@ impl Parser<'_> {
             }
             let Some(entries) = value.as_map() else {
                 // An empty `config:` is common in generated project files and harmless.
-                let empty_config = name.starts_with("config") && value.kind == Kind::Null;
-                if !empty_config {
+                let may_be_empty = name.starts_with("config") || name == "inputs";
+                if !(may_be_empty && value.kind == Kind::Null) {
                     self.report.wrong_kind(name, "a map", value);
                 }
                 continue;
@@ -133,6 +154,7 @@ impl Parser<'_> {
                 });
                 return;
             }
+            "inputs" => EntryKind::Input(Box::new(self.input(name, key.span, value))),
             _ => EntryKind::Config(Box::new(self.config(name, key.span, value))),
         };
         self.program.entries.push(Entry {

@@ -1,4 +1,4 @@
-//! A program: its config, variables, resources and outputs, each with its place.
+//! A program: its config, variables, resources, outputs and components, each with its place.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,9 +11,22 @@ use crate::expression::Expression;
 #[derive(Clone, Debug)]
 pub struct Program {
     pub(crate) files: Vec<Arc<SourceFile>>,
-    /// Config, variables and resources in file order.
+    /// Config, variables and resources in file order; inputs instead of config in a component.
     pub(crate) entries: Vec<Entry>,
     pub(crate) outputs: Vec<Output>,
+    /// In file order; components hold none of their own.
+    pub(crate) components: Vec<Component>,
+}
+
+/// A resource type that the program makes of others.
+#[derive(Clone, Debug)]
+pub(crate) struct Component {
+    pub(crate) name: Arc<str>,
+    pub(crate) span: Span,
+    pub(crate) file: usize,
+    pub(crate) description: Option<String>,
+    /// Its inputs, variables, resources and outputs, with names of their own.
+    pub(crate) body: Program,
 }
 
 impl Program {
@@ -23,7 +36,16 @@ impl Program {
         crate::parse::parse(files)
     }
 
-    /// Number of resources.
+    pub(crate) fn empty(files: &[Arc<SourceFile>]) -> Self {
+        Self {
+            files: files.to_vec(),
+            entries: Vec::new(),
+            outputs: Vec::new(),
+            components: Vec::new(),
+        }
+    }
+
+    /// Number of resources that the program itself declares, components counted as one.
     pub fn resource_count(&self) -> usize {
         self.entries
             .iter()
@@ -44,6 +66,8 @@ pub(crate) struct Entry {
 #[derive(Clone, Debug)]
 pub(crate) enum EntryKind {
     Config(Box<ConfigEntry>),
+    /// An input of a component.
+    Input(Box<ConfigEntry>),
     Variable(Expression),
     Resource(Box<Resource>),
 }
@@ -52,6 +76,7 @@ impl EntryKind {
     pub(crate) fn noun(&self) -> &'static str {
         match self {
             Self::Config(_) => "config value",
+            Self::Input(_) => "input",
             Self::Variable(_) => "variable",
             Self::Resource(_) => "resource",
         }
@@ -62,7 +87,9 @@ impl Entry {
     /// Every expression of the entry.
     pub(crate) fn expressions(&self) -> Vec<&Expression> {
         match &self.kind {
-            EntryKind::Config(config) => config.default.iter().chain(&config.value).collect(),
+            EntryKind::Config(config) | EntryKind::Input(config) => {
+                config.default.iter().chain(&config.value).collect()
+            }
             EntryKind::Variable(expression) => vec![expression],
             EntryKind::Resource(resource) => resource.expressions(),
         }
@@ -85,6 +112,9 @@ pub(crate) struct ConfigEntry {
     pub(crate) default: Option<Expression>,
     pub(crate) value: Option<Expression>,
     pub(crate) secret: Option<(bool, Span)>,
+    /// An input that may be left out; it is null then.
+    pub(crate) optional: bool,
+    pub(crate) description: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +125,8 @@ pub(crate) enum ConfigType {
     Boolean,
     Object,
     List(Box<ConfigType>),
+    /// Anything, resources too: for inputs of components.
+    Any,
 }
 
 /// A resource.
@@ -142,6 +174,8 @@ pub(crate) struct Options {
     pub(crate) retain_on_delete: Option<bool>,
     pub(crate) import_id: Option<String>,
     pub(crate) version: Option<String>,
+    /// Options that the program gives, by name and place.
+    pub(crate) given: Vec<(&'static str, Span)>,
     /// `parent`, `dependsOn`, `customTimeouts.create` …
     pub(crate) expressions: BTreeMap<&'static str, Expression>,
 }

@@ -1,5 +1,6 @@
 //! The program at work: entries in dependency order, as many at once as are ready.
 
+mod component;
 mod effects;
 mod position;
 mod register;
@@ -12,18 +13,19 @@ use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use lockgate_diag::{Diagnostic, Severity, SourceFile};
 use lockgate_engine::source::{InvokeOutcome, MonitorError, Registered, SourceError};
 use lockgate_engine::{Monitor, Source};
-use lockgate_model::{PropertyMap, Value};
+use lockgate_model::{Urn, Value};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::check::Checked;
-use crate::evaluate::{Evaluator, Failure, Resolved, Results, Tracked};
+use crate::evaluate::{ByUrn, Evaluator, Failure, Resolved, Results, Tracked};
 use crate::expression::Expression;
 use crate::files::Files;
 use crate::program::EntryKind;
 use position::LineTable;
 
-/// Most entries under way at once: enough to keep an engine busy, and a bound on memory.
+/// Most entries of one scope under way at once: enough to keep an engine busy, and a bound on
+/// memory.
 const IN_FLIGHT_MAX: usize = 1024;
 
 /// A checked program as the engine runs it.
@@ -47,29 +49,24 @@ impl YamlSource {
 #[async_trait]
 impl Source for YamlSource {
     async fn run(&mut self, monitor: Arc<dyn Monitor>) -> Result<(), SourceError> {
-        let run = Run {
-            checked: &self.checked,
+        let lines = self.checked.program.files.iter();
+        let shared = Shared {
+            components: &self.checked.components,
             preview: monitor.is_preview(),
-            monitor,
             files: Arc::clone(&self.files),
-            results: Results::new(self.checked.program.entries.len()),
-            lines: self
-                .checked
-                .program
-                .files
-                .iter()
-                .map(|f| LineTable::new(f))
-                .collect(),
+            lines: lines.map(|f| LineTable::new(f)).collect(),
             stacks: Mutex::new(HashMap::new()),
+            by_urn: ByUrn::default(),
+            monitor,
         };
-        run.all().await
+        Run::new(&self.checked, &shared, None).program().await
     }
 }
 
 /// Why an entry has no result.
 enum Ended {
-    /// A mistake, to be reported at the end.
-    Mistake(Failure),
+    /// Mistakes, to be reported at the end.
+    Mistakes(Vec<Diagnostic>),
     /// A failure that the engine reported.
     Reported,
     /// The run stops.
@@ -78,7 +75,7 @@ enum Ended {
 
 impl From<Failure> for Ended {
     fn from(failure: Failure) -> Self {
-        Self::Mistake(failure)
+        Self::Mistakes(vec![*failure])
     }
 }
 
@@ -91,45 +88,91 @@ impl From<MonitorError> for Ended {
     }
 }
 
-/// One run of a program.
-struct Run<'c> {
-    checked: &'c Checked,
+/// The run was stopped from outside.
+struct Stopped;
+
+/// What one run of a program and of every component in it shares.
+struct Shared<'c> {
+    /// Bodies of the components.
+    components: &'c [Checked],
     monitor: Arc<dyn Monitor>,
     preview: bool,
     files: Arc<dyn Files>,
-    results: Results,
     lines: Vec<LineTable>,
     /// Stacks read by `fn::stackReference`: each is read once, whoever asks first. The lock is
     /// held to find the cell only, never over the read.
     stacks: Mutex<HashMap<String, Arc<OnceCell<Registered>>>>,
+    by_urn: ByUrn,
 }
 
-impl Run<'_> {
-    async fn all(&self) -> Result<(), SourceError> {
-        let mut mistakes = Vec::new();
-        let mut whole = self.entries(&mut mistakes).await?;
-        let outputs = self.outputs(&mut mistakes, &mut whole).await?;
-        match self
-            .monitor
-            .register_outputs(self.monitor.stack_urn(), outputs)
-            .await
-        {
+/// One run of a program, or of a component in it.
+struct Run<'c> {
+    checked: &'c Checked,
+    shared: &'c Shared<'c>,
+    results: Results,
+    /// The component that is run.
+    instance: Option<Instance>,
+}
+
+/// A component as its user made it.
+struct Instance {
+    urn: Urn,
+    /// Begins the names of the resources inside, so that two uses do not meet.
+    name: String,
+    inputs: BTreeMap<String, Tracked>,
+}
+
+/// What the entries and outputs of a scope came to.
+struct Body {
+    outputs: BTreeMap<String, Tracked>,
+    mistakes: Vec<Diagnostic>,
+    /// Everything succeeded.
+    whole: bool,
+}
+
+impl<'c> Run<'c> {
+    fn new(checked: &'c Checked, shared: &'c Shared<'c>, instance: Option<Instance>) -> Self {
+        Self {
+            checked,
+            shared,
+            results: Results::new(checked.program.entries.len(), &shared.by_urn),
+            instance,
+        }
+    }
+
+    async fn program(&self) -> Result<(), SourceError> {
+        let mut body = self.body().await.map_err(|Stopped| SourceError::Stopped)?;
+        let outputs = body.outputs.into_iter();
+        let outputs = outputs.map(|(name, t)| (name, t.value)).collect();
+        let monitor = &self.shared.monitor;
+        match monitor.register_outputs(monitor.stack_urn(), outputs).await {
             Ok(()) => {}
-            Err(MonitorError::Failed(_)) => whole = false,
+            Err(MonitorError::Failed(_)) => body.whole = false,
             Err(MonitorError::Stopped) => return Err(SourceError::Stopped),
         }
-        if !mistakes.is_empty() {
-            return Err(SourceError::Diagnostics(mistakes));
+        if !body.mistakes.is_empty() {
+            return Err(SourceError::Diagnostics(body.mistakes));
         }
-        if whole {
+        if body.whole {
             Ok(())
         } else {
             Err(SourceError::Stopped)
         }
     }
 
+    async fn body(&self) -> Result<Body, Stopped> {
+        let mut mistakes = Vec::new();
+        let mut whole = self.entries(&mut mistakes).await?;
+        let outputs = self.outputs(&mut mistakes, &mut whole).await?;
+        Ok(Body {
+            outputs,
+            whole: whole && mistakes.is_empty(),
+            mistakes,
+        })
+    }
+
     /// Evaluates the entries; whether all of them succeeded.
-    async fn entries(&self, mistakes: &mut Vec<Diagnostic>) -> Result<bool, SourceError> {
+    async fn entries(&self, mistakes: &mut Vec<Diagnostic>) -> Result<bool, Stopped> {
         let needs = &self.checked.dependencies;
         let mut missing: Vec<usize> = needs.iter().map(Vec::len).collect();
         let mut users = vec![Vec::new(); needs.len()];
@@ -162,12 +205,12 @@ impl Run<'_> {
                     }
                 }
                 // Users of a failed entry never become ready: its report is the only one.
-                Err(Ended::Mistake(mistake)) => {
+                Err(Ended::Mistakes(more)) => {
                     whole = false;
-                    mistakes.push(*mistake);
+                    mistakes.extend(more);
                 }
                 Err(Ended::Reported) => whole = false,
-                Err(Ended::Stopped) => return Err(SourceError::Stopped),
+                Err(Ended::Stopped) => return Err(Stopped),
             }
         }
     }
@@ -187,6 +230,15 @@ impl Run<'_> {
                 self.warn(evaluator.warnings);
                 Ok(Resolved::Value(tracked))
             }
+            EntryKind::Input(input) => {
+                let given = self
+                    .instance
+                    .as_ref()
+                    .and_then(|i| i.inputs.get(&*entry.name));
+                let tracked = evaluator.input(entry, input, given)?;
+                self.warn(evaluator.warnings);
+                Ok(Resolved::Value(tracked))
+            }
             EntryKind::Resource(resource) => {
                 let planned = self.plan(index, resource, &mut evaluator)?;
                 self.warn(std::mem::take(&mut evaluator.warnings));
@@ -200,7 +252,7 @@ impl Run<'_> {
         &self,
         mistakes: &mut Vec<Diagnostic>,
         whole: &mut bool,
-    ) -> Result<PropertyMap, SourceError> {
+    ) -> Result<BTreeMap<String, Tracked>, Stopped> {
         let mut outputs = BTreeMap::new();
         for output in &self.checked.program.outputs {
             if !self.is_ready(&output.value) {
@@ -211,20 +263,20 @@ impl Run<'_> {
                 Ok(value) => {
                     outputs.insert(output.name.clone(), value);
                 }
-                Err(Ended::Mistake(mistake)) => mistakes.push(*mistake),
+                Err(Ended::Mistakes(more)) => mistakes.extend(more),
                 Err(Ended::Reported) => *whole = false,
-                Err(Ended::Stopped) => return Err(SourceError::Stopped),
+                Err(Ended::Stopped) => return Err(Stopped),
             }
         }
         Ok(outputs)
     }
 
-    async fn output(&self, file: usize, expression: &Expression) -> Result<Value, Ended> {
+    async fn output(&self, file: usize, expression: &Expression) -> Result<Tracked, Ended> {
         let slots = self.effects(file, &[expression]).await?;
         let mut evaluator = self.evaluator(file, &slots);
-        let value = evaluator.value(expression)?;
+        let tracked = evaluator.tracked(expression)?;
         self.warn(evaluator.warnings);
-        Ok(value)
+        Ok(tracked)
     }
 
     fn is_ready(&self, expression: &Expression) -> bool {
@@ -242,7 +294,7 @@ impl Run<'_> {
             checked: self.checked,
             results: &self.results,
             file: self.file(file),
-            preview: self.preview,
+            preview: self.shared.preview,
             slots,
             sources: Vec::new(),
             copied_bytes: 0,
@@ -262,7 +314,7 @@ impl Run<'_> {
             });
             let hints = warning.hints.join("; ");
             let text = format!("{place}{}; {hints}", warning.message);
-            self.monitor.log(Severity::Warning, None, text);
+            self.shared.monitor.log(Severity::Warning, None, text);
         }
     }
 }

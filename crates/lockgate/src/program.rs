@@ -25,6 +25,9 @@ pub(crate) fn source(
     config: PropertyMap,
     providers: &Arc<dyn Providers>,
 ) -> Result<Box<dyn Source>, CommandError> {
+    if let Err(diagnostic) = project.check_required_version() {
+        return Err(CommandError::Usage(vec![*diagnostic]));
+    }
     if project.runtime.name == "yaml" {
         return yaml(app, project, stack, config, providers);
     }

@@ -19,6 +19,8 @@ codes! {
     DEPRECATED = "LG0216", "deprecated form", "The form still works; the hint names the current one.";
     UNKNOWN_TYPE = "LG0217", "unknown resource type", "No package has a resource of this type.";
     EVALUATION = "LG0218", "an expression has no value", "The expression at the marked place could not be evaluated; what depends on it was left out of the run.";
+    COMPONENT = "LG0219", "a component is declared or used in a way that cannot work", "A component is a resource type made of others: it has inputs and outputs, but no id, so it cannot be imported, looked up or configured like a provider.";
+    REQUIRED_VERSION = "LG0220", "the program asks for another engine version", "`requiredPulumiVersion` in the project file and `pulumi.requiredVersion` in a YAML program hold a range of engine versions. Lockgate stands for the version that the message names: the newest one whose SDKs it is tested with.";
     BROKEN_STATE = "LG0240", "the state breaks its own rules", "An entry refers to something that is missing or comes later, or two live entries share a URN. The run touched nothing. Restore an earlier state from the history of the stack.";
     DUPLICATE_URN = "LG0241", "two resources have one URN", "Type, name and parents together name a resource; rename one of the two.";
     UNKNOWN_PARENT = "LG0242", "a parent or dependency was not registered in this run", "The program must register a resource before another one can refer to it.";

@@ -10,7 +10,7 @@ use lockgate_model::Value;
 
 use super::Checker;
 use crate::expression::Kind;
-use crate::program::{ConfigEntry, ConfigType, Entry, Program};
+use crate::program::{ConfigEntry, ConfigType, Entry, EntryKind, Program};
 
 impl Checker<'_> {
     pub(super) fn check_config(&mut self, program: &Program, entry: &Entry, config: &ConfigEntry) {
@@ -56,7 +56,7 @@ impl Checker<'_> {
     }
 
     /// A literal default must be of the declared type.
-    fn check_default(&mut self, program: &Program, entry: &Entry, config: &ConfigEntry) {
+    pub(super) fn check_default(&mut self, program: &Program, entry: &Entry, config: &ConfigEntry) {
         let (Some(kind), Some(default)) = (&config.kind, &config.default) else {
             return;
         };
@@ -86,7 +86,12 @@ impl Checker<'_> {
         };
         if !fits {
             let message = format!(
-                "the default of config `{}` must be {}",
+                "the default of {} `{}` must be {}",
+                if matches!(entry.kind, EntryKind::Input(_)) {
+                    "input"
+                } else {
+                    "config"
+                },
                 entry.name,
                 words(kind)
             );
@@ -103,6 +108,7 @@ fn words(kind: &ConfigType) -> &'static str {
         ConfigType::Boolean => "a boolean",
         ConfigType::Object => "a map",
         ConfigType::List(_) => "a list",
+        ConfigType::Any => "a value",
     }
 }
 
@@ -111,6 +117,9 @@ fn words(kind: &ConfigType) -> &'static str {
 pub(crate) fn coerce(value: &Value, kind: &ConfigType) -> Result<Value, &'static str> {
     if let Value::Secret(inner) = value {
         return coerce(inner, kind).map(Value::into_secret);
+    }
+    if *kind == ConfigType::Any {
+        return Ok(value.clone());
     }
     let expected = words(kind);
     let tree = |text: &str| {

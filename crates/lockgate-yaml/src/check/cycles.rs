@@ -1,19 +1,26 @@
 //! Dependency cycles: one diagnostic per group of entries that need each other.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use lockgate_diag::codes::program::DEPENDENCY_CYCLE;
-use lockgate_diag::{Diagnostic, Span};
-
-use crate::program::Program;
+use lockgate_diag::{Diagnostic, SourceFile, Span};
 
 /// Most references labelled in one diagnostic; more would not fit on a screen.
 const LABELS_MAX: usize = 8;
 /// Most cycles looked for; nobody reads more, and each costs a walk over the program.
 const GROUPS_MAX: usize = 50;
 
-/// Reports the cycles in `edges`: for each entry what it needs and where it says so.
-pub(super) fn check(program: &Program, edges: &[Vec<(usize, Span)>], found: &mut Vec<Diagnostic>) {
+/// A name and the file it stands in.
+pub(super) type Vertex<'p> = (&'p str, usize);
+
+/// Reports the cycles in `edges`: for each vertex what it needs and where it says so.
+pub(super) fn check(
+    files: &[Arc<SourceFile>],
+    vertices: &[Vertex<'_>],
+    edges: &[Vec<(usize, Span)>],
+) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
     let needs: Vec<Vec<usize>> = edges
         .iter()
         .map(|list| list.iter().map(|(to, _)| *to).collect())
@@ -31,12 +38,12 @@ pub(super) fn check(program: &Program, edges: &[Vec<(usize, Span)>], found: &mut
             continue;
         }
         if groups == GROUPS_MAX {
-            return;
+            break;
         }
         let Some(path) = shortest_cycle(start, &needs, &rest) else {
             continue;
         };
-        found.push(report(program, edges, &path));
+        found.push(report(files, vertices, edges, &path));
         groups += 1;
         // Members reach the start and are reached by it; they belong to this report.
         let (forward, backward) = (reach(start, &needs, &rest), reach(start, &users, &rest));
@@ -45,6 +52,7 @@ pub(super) fn check(program: &Program, edges: &[Vec<(usize, Span)>], found: &mut
         }
         rest[start] = false;
     }
+    found
 }
 
 /// Entries that cannot be ordered: what is left when all that could start has started.
@@ -103,20 +111,25 @@ fn shortest_cycle(start: usize, edges: &[Vec<usize>], within: &[bool]) -> Option
     None
 }
 
-fn report(program: &Program, edges: &[Vec<(usize, Span)>], path: &[usize]) -> Diagnostic {
+fn report(
+    files: &[Arc<SourceFile>],
+    vertices: &[Vertex<'_>],
+    edges: &[Vec<(usize, Span)>],
+    path: &[usize],
+) -> Diagnostic {
     let names: Vec<String> = path
         .iter()
         .chain(path.first())
-        .map(|i| format!("`{}`", program.entries[*i].name))
+        .map(|i| format!("`{}`", vertices[*i].0))
         .collect();
     let message = format!("dependency cycle {}", names.join(" → "));
     let mut diagnostic = Diagnostic::error(DEPENDENCY_CYCLE, message);
     for (position, index) in path.iter().enumerate().take(LABELS_MAX) {
         let next = path[(position + 1) % path.len()];
         if let Some((_, span)) = edges[*index].iter().find(|(to, _)| *to == next) {
-            let entry = &program.entries[*index];
-            let text = format!("`{}` needs `{}`", entry.name, program.entries[next].name);
-            diagnostic = diagnostic.at(&program.files[entry.file], *span, text);
+            let (name, file) = vertices[*index];
+            let text = format!("`{name}` needs `{}`", vertices[next].0);
+            diagnostic = diagnostic.at(&files[file], *span, text);
         }
     }
     diagnostic.hint("remove one of these references")

@@ -1,5 +1,6 @@
 //! Names: one space over config, variables and resources; references must find theirs.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::Entry as Slot;
 
 use lockgate_diag::codes::program::{NAME_CLASH, UNKNOWN_NAME, UNKNOWN_PROPERTY};
@@ -41,8 +42,10 @@ impl Checker<'_> {
                     if same_section {
                         continue;
                     }
-                    let article = format!("a {}", first.kind.noun());
-                    let message = format!("`{}` is already the name of {article}", entry.name);
+                    let noun = first.kind.noun();
+                    let article = if noun.starts_with('i') { "an" } else { "a" };
+                    let message =
+                        format!("`{}` is already the name of {article} {noun}", entry.name);
                     let diagnostic =
                         self.error(program, entry.file, entry.span, NAME_CLASH, message);
                     *diagnostic = diagnostic
@@ -92,7 +95,12 @@ impl Checker<'_> {
     fn unknown_name(&mut self, program: &Program, file: usize, reference: &Reference) {
         let name = &reference.root;
         let trimmed = name.trim();
-        let hint = if trimmed != name.as_ref() && self.checked.names.contains_key(trimmed) {
+        let outside = self.component.is_some() && self.components.outside.contains(name);
+        let hint = if outside {
+            let hint =
+                "a component sees only what it is given: declare an input and pass the value in";
+            Some(hint.to_owned())
+        } else if trimmed != name.as_ref() && self.checked.names.contains_key(trimmed) {
             Some(format!("remove the blanks: `${{{trimmed}}}`"))
         } else {
             let names = program.entries.iter().map(|e| e.name.as_ref());
@@ -140,7 +148,8 @@ impl Checker<'_> {
             return;
         };
         let name = match step {
-            Step::Name(name) if name == "id" || name == "urn" => return,
+            Step::Name(name) if name == "urn" => return,
+            Step::Name(name) if name == "id" && kind.component.is_none() => return,
             Step::Name(name) | Step::Key(name) => name.clone(),
             Step::Index(_) => {
                 let message = format!("`{}` is a resource and has no index", reference.root);
@@ -149,13 +158,37 @@ impl Checker<'_> {
             }
         };
         let Some(schema) = kind.schema() else { return };
-        if schema.outputs.contains_key(&name) || schema.inputs.contains_key(&name) {
+        // What goes into a component comes out of it only where it says so.
+        let inputs = kind.component.is_none().then_some(&schema.inputs);
+        let is_input = inputs.is_some_and(|inputs| inputs.contains_key(&name));
+        if is_input || schema.outputs.contains_key(&name) {
             return;
         }
-        let known = schema.outputs.keys().chain(schema.inputs.keys());
-        let near = did_you_mean(&name, known.map(String::as_str).chain(["id", "urn"]));
-        let message = format!("`{}` has no output `{name}`", kind.token);
-        let hint = near.map(|near| format!("did you mean `{near}`"));
+        let known = schema
+            .outputs
+            .keys()
+            .chain(inputs.into_iter().flat_map(BTreeMap::keys));
+        let own: &[&str] = match kind.component {
+            Some(_) => &["urn"],
+            None => &["id", "urn"],
+        };
+        let near = did_you_mean(&name, known.map(String::as_str).chain(own.iter().copied()));
+        let (message, hint) = match kind.component {
+            Some(_) if schema.inputs.contains_key(&name) => (
+                format!("`{name}` is an input of component `{}`", reference.root),
+                Some(format!(
+                    "add `{name}: ${{{name}}}` to the outputs of the component"
+                )),
+            ),
+            Some(_) => (
+                format!("component `{}` has no output `{name}`", reference.root),
+                near.map(|near| format!("did you mean `{near}`")),
+            ),
+            None => (
+                format!("`{}` has no output `{name}`", kind.token),
+                near.map(|near| format!("did you mean `{near}`")),
+            ),
+        };
         self.error(program, file, *span, UNKNOWN_PROPERTY, message)
             .hints
             .extend(hint);

@@ -15,12 +15,18 @@ impl Checker<'_> {
         let Some(kind) = self.checked.types[index].clone() else {
             return;
         };
+        if kind.component.is_some() {
+            self.check_component_use(program, &program.entries[index], resource);
+        }
         let Some(schema) = kind.schema() else { return };
         let Properties::Map(properties) = &resource.properties else {
             return;
         };
         let entry = &program.entries[index];
-        let owner = format!("resource `{}`", entry.name);
+        let owner = match kind.component {
+            Some(_) => format!("component `{}`", entry.name),
+            None => format!("resource `{}`", entry.name),
+        };
         for (name, span, value) in properties {
             self.check_property(
                 program,

@@ -24,7 +24,9 @@ pub(crate) struct ResourceType {
     /// Full token as the package spells it.
     pub(crate) token: String,
     /// Its package; `None` for providers, whose properties the package itself checks.
-    package: Option<Arc<PackageSchema>>,
+    pub(super) package: Option<Arc<PackageSchema>>,
+    /// The component of the program that it is.
+    pub(crate) component: Option<usize>,
 }
 
 impl ResourceType {
@@ -161,19 +163,24 @@ impl Checker<'_> {
         None
     }
 
-    fn find_type(&self, token: &str) -> Option<ResourceType> {
+    pub(super) fn find_type(&self, token: &str) -> Option<ResourceType> {
         if let Some(package) = token.strip_prefix(PROVIDER_PREFIX) {
             self.schema(package)?;
             return Some(ResourceType {
                 token: token.to_owned(),
                 package: None,
+                component: None,
             });
+        }
+        if let Some(component) = self.components.find(token) {
+            return Some(component);
         }
         let package = self.schema(package_of(token))?;
         let token = find_token(&package.resources, token)?;
         Some(ResourceType {
             token,
             package: Some(package),
+            component: None,
         })
     }
 
@@ -208,12 +215,18 @@ impl Checker<'_> {
         self.providers.schema(package)
     }
 
-    fn unknown_token(
+    pub(super) fn unknown_token(
         &self,
         token: &str,
         noun: &str,
         known: impl Fn(&PackageSchema) -> Vec<String>,
     ) -> (String, Option<String>) {
+        if noun == "type"
+            && let Some(near) = self.components.near(token)
+        {
+            let message = format!("no component or package has a type `{token}`");
+            return (message, Some(format!("did you mean `{near}`")));
+        }
         let package = package_of(token);
         let Some(schema) = self.schema(package) else {
             let packages = self.providers.packages();
@@ -247,7 +260,7 @@ fn short_token(token: &str) -> String {
 
 /// The key of a token: as written, then `pkg:index:Name`, then `pkg:mod/name:Name`; case does not
 /// matter.
-fn find_token<T>(known: &BTreeMap<String, T>, token: &str) -> Option<String> {
+pub(super) fn find_token<T>(known: &BTreeMap<String, T>, token: &str) -> Option<String> {
     if known.contains_key(token) {
         return Some(token.to_owned());
     }

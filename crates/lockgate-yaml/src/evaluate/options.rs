@@ -1,6 +1,7 @@
 //! The options of a resource as the engine takes them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lockgate_diag::Span;
 use lockgate_engine::source::{Alias, AliasParent, ResourceOptions};
@@ -34,7 +35,7 @@ impl Evaluator<'_> {
                 "provider" => {
                     out.provider = self
                         .one(expression, name)?
-                        .map(ResolvedResource::as_provider)
+                        .map(|resource| resource.as_provider())
                 }
                 "dependsOn" => out.depends_on = self.urns(expression, name)?,
                 "replaceWith" => out.replace_with = self.urns(expression, name)?,
@@ -67,7 +68,7 @@ impl Evaluator<'_> {
         &mut self,
         expression: &Expression,
         name: &str,
-    ) -> Result<Option<&ResolvedResource>, Failure> {
+    ) -> Result<Option<Arc<ResolvedResource>>, Failure> {
         let value = self.value(expression)?;
         self.resource_of(&value, name, expression.span)
     }
@@ -77,7 +78,7 @@ impl Evaluator<'_> {
         value: &Value,
         name: &str,
         span: Span,
-    ) -> Result<Option<&ResolvedResource>, Failure> {
+    ) -> Result<Option<Arc<ResolvedResource>>, Failure> {
         match value.unsecret() {
             Value::Null => Ok(None),
             Value::Reference(reference) => match self.find_resource(&reference.urn) {
@@ -101,10 +102,12 @@ impl Evaluator<'_> {
         };
         let mut urns = Vec::with_capacity(items.len());
         for item in &items {
-            urns.extend(
-                self.resource_of(item, name, expression.span)?
-                    .map(|r| r.urn.clone()),
-            );
+            if let Some(resource) = self.resource_of(item, name, expression.span)? {
+                urns.push(resource.urn.clone());
+                if name == "dependsOn" {
+                    urns.extend_from_slice(resource.members());
+                }
+            }
         }
         Ok(urns)
     }

@@ -1,7 +1,7 @@
 //! Config entries: declared types, defaults, secrets.
 
 use lockgate_config::project::CONFIG_FIELDS;
-use lockgate_config::yaml::{Node, Unknown, read_fields};
+use lockgate_config::yaml::{Fields, Node, Unknown, read_fields};
 use lockgate_diag::codes::program::CONFIG_VALUE;
 use lockgate_diag::{Span, did_you_mean};
 
@@ -39,6 +39,21 @@ impl Parser<'_> {
             &owner,
             Unknown::Warn,
         );
+        self.declaration(&mut entry, &fields);
+        match fields.get("type") {
+            Some(node) => {
+                let text = self.report.string("type", node);
+                entry.kind =
+                    text.and_then(|t| self.config_type(&t, fields.get("items"), node.span));
+            }
+            None if entry.default.is_none() && entry.value.is_none() => self.untyped(&owner, span),
+            None => {}
+        }
+        entry
+    }
+
+    /// The fields that config values and inputs share, but for their types.
+    pub(super) fn declaration(&mut self, entry: &mut ConfigEntry, fields: &Fields<'_, '_>) {
         entry.key = fields
             .get("name")
             .and_then(|n| self.report.string("name", n));
@@ -47,24 +62,24 @@ impl Parser<'_> {
         entry.secret = fields
             .get("secret")
             .and_then(|n| Some((self.report.boolean("secret", n)?, n.span)));
-        if let Some(node) = fields.get("type")
-            && let Some(text) = self.report.string("type", node)
-        {
-            entry.kind = self.config_type(&text, fields.get("items"), node.span);
-        } else if entry.default.is_none() && entry.value.is_none() && fields.get("type").is_none() {
-            self.report
-                .error(
-                    CONFIG_VALUE,
-                    span,
-                    format!("{owner} has neither `type` nor `default`"),
-                )
-                .hints
-                .push("add `type: string`".to_owned());
-        }
-        entry
+        entry.optional = fields
+            .get("optional")
+            .and_then(|n| self.report.boolean("optional", n))
+            .unwrap_or_default();
+        entry.description = fields
+            .get("description")
+            .and_then(|n| self.report.string("description", n));
     }
 
-    fn config_type(
+    pub(super) fn untyped(&mut self, owner: &str, span: Span) {
+        let message = format!("{owner} has neither `type` nor `default`");
+        self.report
+            .error(CONFIG_VALUE, span, message)
+            .hints
+            .push("add `type: string`".to_owned());
+    }
+
+    pub(super) fn config_type(
         &mut self,
         text: &str,
         items: Option<&Node<'_>>,

@@ -184,6 +184,10 @@ impl Parser<'_> {
             "`options`",
             Unknown::Warn,
         );
+        options.given = OPTION_FIELDS
+            .iter()
+            .filter_map(|name| Some((*name, fields.entry(name)?.0.span)))
+            .collect();
         let report = &mut self.report;
         let mut strings = |name: &str| {
             fields

@@ -87,7 +87,7 @@ impl Run<'_> {
                     }
                     Err(error) => {
                         let failure = evaluator.fail(span, format!("cannot read `{path}`"));
-                        return Err(Ended::Mistake(Box::new(failure.caused_by(&error))));
+                        return Err(Box::new(failure.caused_by(&error)).into());
                     }
                 },
                 _ => Value::Null,
@@ -101,7 +101,7 @@ impl Run<'_> {
 
     /// Reads a file off the threads that drive the run.
     async fn file_value(&self, builtin: Builtin, path: &str) -> io::Result<Value> {
-        let files = Arc::clone(&self.files);
+        let files = Arc::clone(&self.shared.files);
         let path = path.to_owned();
         tokio::task::spawn_blocking(move || read_value(files.as_ref(), builtin, &path))
             .await
@@ -109,10 +109,16 @@ impl Run<'_> {
     }
 
     async fn stack_output(&self, stack: &str, output: &str) -> Result<Value, Ended> {
-        let cell = Arc::clone(self.stacks.lock().entry(stack.to_owned()).or_default());
+        let cell = Arc::clone(
+            self.shared
+                .stacks
+                .lock()
+                .entry(stack.to_owned())
+                .or_default(),
+        );
         let registered = cell
             .get_or_try_init(|| {
-                self.monitor.read(ReadResource {
+                self.shared.monitor.read(ReadResource {
                     type_token: STACK_REFERENCE.to_owned(),
                     name: stack.to_owned(),
                     id: stack.to_owned(),
@@ -160,7 +166,7 @@ impl Run<'_> {
             return Err(evaluator.fail(call.span, message).into());
         };
         invocation.args = map.clone();
-        let mut outcome = self.monitor.invoke(invocation).await?;
+        let mut outcome = self.shared.monitor.invoke(invocation).await?;
         self.mark_secrets(call, &mut outcome);
         let value = answer(outcome, invoke.pick.as_deref());
         Ok(Tracked {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_engine::source::{ReadResource, Registered, Registration};
+use lockgate_engine::source::{ReadResource, Registered, Registration, ResourceOptions};
 use lockgate_model::schema::PropertyKind;
 use lockgate_model::{PropertyMap, Urn, Value};
 
@@ -11,7 +11,7 @@ use super::effects::distinct;
 use super::{Ended, Run};
 use crate::check::{ResourceType, STACK_REFERENCE};
 use crate::evaluate::{Evaluator, Resolved, ResolvedResource, Tracked};
-use crate::program::{Properties, Resource};
+use crate::program::{Get, Properties, Resource};
 
 /// What is asked of the engine.
 pub(super) enum Planned {
@@ -19,6 +19,8 @@ pub(super) enum Planned {
     Read(Box<ReadResource>),
     /// A read whose id is not known yet.
     Later(Urn),
+    /// A component of the program, by its place, with where its inputs came from.
+    Component(usize, Box<Registration>),
 }
 
 impl Run<'_> {
@@ -36,39 +38,26 @@ impl Run<'_> {
                 .into());
         };
         let mut options = evaluator.options(&resource.options)?;
-        if options.provider.is_none() && !kind.is_provider() {
-            options.provider = self.default_provider(kind.package());
-        }
+        self.add_default_providers(kind, resource, &mut options);
         let file = self.file(entry.file);
-        options.source_position = Some(self.lines[entry.file].position(file, entry.span));
-        let name = resource
+        let lines = &self.shared.lines[entry.file];
+        options.source_position = Some(lines.position(file, entry.span));
+        let mut name = resource
             .logical_name
             .as_deref()
             .unwrap_or(&entry.name)
             .to_owned();
-        if let Some(get) = &resource.get {
-            let id = evaluator.tracked(&get.id)?;
-            let state = get.state.iter().map(|(name, value)| (name.as_str(), value));
-            let state = evaluator.properties(state)?;
-            options.depends_on.extend(id.sources);
-            let inputs = split(state, &mut options.depends_on).0;
-            options.depends_on = distinct(options.depends_on);
-            return match id.value.unsecret() {
-                Value::Unknown => Ok(Planned::Later(self.urn(&options.parent, kind, &name))),
-                Value::String(text) => Ok(Planned::Read(Box::new(ReadResource {
-                    type_token: kind.token.clone(),
-                    name,
-                    id: text.clone(),
-                    inputs,
-                    options,
-                }))),
-                found => {
-                    let message = format!("`get.id` must be a string, found {}", found.kind_name());
-                    Err(evaluator.fail(get.id.span, message).into())
-                }
-            };
+        if let Some(instance) = &self.instance {
+            name = format!("{}-{name}", instance.name);
+            options.parent.get_or_insert_with(|| instance.urn.clone());
         }
-        let properties = self.properties(resource, evaluator)?;
+        if let Some(get) = &resource.get {
+            return self.plan_read(get, kind, name, options, evaluator);
+        }
+        let mut properties = self.properties(resource, evaluator)?;
+        if let Some(component) = kind.component {
+            self.check_inputs(component, entry, &mut properties, evaluator)?;
+        }
         let (mut inputs, property_dependencies) = split(properties, &mut options.depends_on);
         options.depends_on = distinct(options.depends_on);
         if kind.token == STACK_REFERENCE {
@@ -89,14 +78,49 @@ impl Run<'_> {
             })));
         }
         apply_schema(kind, &mut inputs);
-        Ok(Planned::Register(Box::new(Registration {
+        let registration = Box::new(Registration {
             type_token: kind.token.clone(),
             name,
-            custom: true,
+            custom: kind.component.is_none(),
             inputs,
             property_dependencies,
             options,
-        })))
+        });
+        Ok(match kind.component {
+            Some(component) => Planned::Component(component, registration),
+            None => Planned::Register(registration),
+        })
+    }
+
+    /// `get`: a read, once its id is known.
+    fn plan_read(
+        &self,
+        get: &Get,
+        kind: &ResourceType,
+        name: String,
+        mut options: ResourceOptions,
+        evaluator: &mut Evaluator<'_>,
+    ) -> Result<Planned, Ended> {
+        let id = evaluator.tracked(&get.id)?;
+        let state = get.state.iter().map(|(name, value)| (name.as_str(), value));
+        let state = evaluator.properties(state)?;
+        options.depends_on.extend(id.sources);
+        let inputs = split(state, &mut options.depends_on).0;
+        options.depends_on = distinct(options.depends_on);
+        match id.value.unsecret() {
+            Value::Unknown => Ok(Planned::Later(self.urn(&options.parent, kind, &name))),
+            Value::String(text) => Ok(Planned::Read(Box::new(ReadResource {
+                type_token: kind.token.clone(),
+                name,
+                id: text.clone(),
+                inputs,
+                options,
+            }))),
+            found => {
+                let message = format!("`get.id` must be a string, found {}", found.kind_name());
+                Err(evaluator.fail(get.id.span, message).into())
+            }
+        }
     }
 
     fn properties(
@@ -135,11 +159,28 @@ impl Run<'_> {
         }
     }
 
-    fn default_provider(&self, package: &str) -> Option<String> {
-        let index = self.checked.default_providers.get(package)?;
-        match self.results.get(*index)? {
-            Resolved::Resource(resource) => Some(resource.as_provider()),
-            Resolved::Value(_) => None,
+    /// Providers of the program in place of the packages' own; a component hands them on to what
+    /// is inside.
+    fn add_default_providers(
+        &self,
+        kind: &ResourceType,
+        resource: &Resource,
+        options: &mut ResourceOptions,
+    ) {
+        for (package, index) in self.checked.default_providers_of(kind, resource) {
+            let Some(Resolved::Resource(provider)) = self.results.get(index) else {
+                continue;
+            };
+            if kind.component.is_none() {
+                options
+                    .provider
+                    .get_or_insert_with(|| provider.as_provider());
+            } else {
+                options
+                    .providers
+                    .entry(package.to_owned())
+                    .or_insert_with(|| provider.as_provider());
+            }
         }
     }
 
@@ -157,15 +198,22 @@ impl Run<'_> {
     /// Registers or reads, and waits for it.
     pub(super) async fn register(&self, index: usize, planned: Planned) -> Result<Resolved, Ended> {
         let (version, registered, urn) = match planned {
+            Planned::Component(component, registration) => {
+                return self.component(index, component, *registration).await;
+            }
             Planned::Register(registration) => {
                 let version = registration.options.version.clone();
                 let urn = self.planned_urn(index, &registration.options.parent, &registration.name);
-                (version, self.monitor.register(*registration).await?, urn)
+                (
+                    version,
+                    self.shared.monitor.register(*registration).await?,
+                    urn,
+                )
             }
             Planned::Read(read) => {
                 let version = read.options.version.clone();
                 let urn = self.planned_urn(index, &read.options.parent, &read.name);
-                (version, self.monitor.read(*read).await?, urn)
+                (version, self.shared.monitor.read(*read).await?, urn)
             }
             Planned::Later(urn) => {
                 let registered = Registered {
@@ -178,17 +226,23 @@ impl Run<'_> {
         let kind = self.checked.types[index].clone();
         let urn = registered.urn.clone().or(urn);
         match urn.zip(kind) {
-            Some((urn, kind)) => Ok(Resolved::Resource(Box::new(ResolvedResource {
+            Some((urn, kind)) => Ok(Resolved::Resource(Arc::new(ResolvedResource {
                 urn,
                 registered,
                 kind,
                 version,
+                inside: None,
             }))),
             None => Err(Ended::Reported),
         }
     }
 
-    fn planned_urn(&self, index: usize, parent: &Option<Urn>, name: &str) -> Option<Urn> {
+    pub(super) fn planned_urn(
+        &self,
+        index: usize,
+        parent: &Option<Urn>,
+        name: &str,
+    ) -> Option<Urn> {
         let kind: &Arc<ResourceType> = self.checked.types[index].as_ref()?;
         Some(self.urn(parent, kind, name))
     }

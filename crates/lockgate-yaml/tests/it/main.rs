@@ -1,5 +1,6 @@
 //! Programs as users write them: diagnostics by golden, evaluation against a fake monitor.
 
+mod components;
 mod evaluate;
 mod fake;
 mod golden;

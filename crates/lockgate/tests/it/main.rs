@@ -1,6 +1,7 @@
 //! Lockgate through its front door: the real binary, in a world of its own per test.
 
 mod ai;
+mod components;
 mod console;
 mod crash;
 mod faults;
