@@ -9,7 +9,7 @@ use futures_util::stream::FuturesUnordered;
 use lockgate_diag::{Diagnostic, codes};
 use lockgate_model::{EntryId, PropertyMap, ResourceState, StepOp, Urn};
 
-use crate::engine::{Engine, Fate};
+use crate::engine::{Engine, Fate, OldEntry};
 use crate::exec::is_placeholder;
 use crate::integrity::references;
 use crate::registry::{ProviderHandle, is_provider_type};
@@ -55,10 +55,12 @@ impl Engine {
 
     fn choose_doomed(&self) -> Vec<Doomed> {
         let state = self.state.lock();
-        let wanted = |entry: &ResourceState| match &entry.urn {
-            Some(urn) if self.targets.is_empty() => Some(urn.clone()),
-            Some(urn) => self.targets.matches(urn).then(|| urn.clone()),
-            None => None,
+        let spared = self.spared(&state.olds);
+        let wanted = |entry: &ResourceState| {
+            let urn = entry.urn.as_ref()?;
+            // What counts as a target because it depends on one may have been replaced.
+            let chosen = self.scope.contains(urn) || state.reached.contains(urn);
+            (chosen && !spared.contains(urn)).then(|| urn.clone())
         };
         let mut doomed: Vec<Doomed> = state
             .olds
@@ -76,10 +78,35 @@ impl Engine {
             })
             .collect();
         drop(state);
-        if !self.targets.is_empty() && self.options.target_dependents {
+        if !self.scope.targets.is_empty() && self.options.target_dependents {
             self.add_dependents(&mut doomed);
         }
         doomed
+    }
+
+    /// What stays because of the excludes: the excluded, if asked for what depends on them, and
+    /// everything that those need.
+    fn spared(&self, olds: &[OldEntry]) -> HashSet<Urn> {
+        let mut spared = HashSet::new();
+        if self.scope.excludes.is_empty() {
+            return spared;
+        }
+        let states = || olds.iter().map(|entry| &*entry.state);
+        for state in states() {
+            let Some(urn) = &state.urn else { continue };
+            let depends = self.options.exclude_dependents
+                && references(state).any(|(to, _)| spared.contains(&to));
+            if depends || self.scope.excludes.matches(urn) {
+                spared.insert(urn.clone());
+            }
+        }
+        // Entries come after what they refer to, so one pass from the end finds all of it.
+        for state in states().rev() {
+            if state.urn.as_ref().is_some_and(|urn| spared.contains(urn)) {
+                spared.extend(references(state).map(|(to, _)| to));
+            }
+        }
+        spared
     }
 
     /// In a targeted run what depends on a deleted entry goes too, if that was asked for.
@@ -92,7 +119,8 @@ impl Engine {
             let Some(urn) = entry.state.urn.clone() else {
                 continue;
             };
-            if entry.fate == Fate::Settled || !depends || !listed.insert(index) {
+            let out = self.scope.excludes.matches(&urn);
+            if entry.fate == Fate::Settled || out || !depends || !listed.insert(index) {
                 continue;
             }
             gone.insert(urn.clone());
@@ -138,7 +166,7 @@ impl Engine {
 
     /// In a targeted run nothing that stays may depend on what goes.
     fn check_target_dependents(&self, doomed: &[Doomed]) -> bool {
-        if self.targets.is_empty() {
+        if self.scope.is_whole() {
             return true;
         }
         let listed: HashSet<usize> = doomed.iter().map(|d| d.index).collect();

@@ -25,7 +25,7 @@ use crate::recorder::Recorder;
 use crate::registry::Registry;
 use crate::run::{Interrupts, Operation, Options, RunRequest};
 use crate::source::{MonitorError, Source};
-use crate::targets::Targets;
+use crate::targets::{Scope, Targets};
 
 /// What became of an entry of the old state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +63,8 @@ pub(crate) struct Live {
     pub replaced: bool,
     /// Not there yet: a preview only foretold it, or a targeted run skipped it.
     pub pending: bool,
+    /// The run may change it.
+    pub targeted: bool,
     /// Skipped, because it is new and not a target.
     pub skipped: bool,
 }
@@ -76,6 +78,11 @@ pub(crate) struct RunState {
     /// URNs registered in this run, settled or not.
     pub claimed: HashSet<Urn>,
     pub renames: HashMap<Urn, Urn>,
+    /// Registered resources that are targets, with those that count as such because they depend
+    /// on one. Kept only if the run asks for dependents.
+    pub reached: HashSet<Urn>,
+    /// The same of excluded ones.
+    pub left_out: HashSet<Urn>,
     pub pendings: Pendings,
     pub plan: Plan,
     pub changes: BTreeMap<&'static str, u64>,
@@ -95,7 +102,7 @@ pub(crate) struct Engine {
     pub rng: Arc<dyn Rng>,
     pub interrupts: Interrupts,
     pub options: Options,
-    pub targets: Targets,
+    pub scope: Scope,
     pub replace: Targets,
     pub recorder: Recorder,
     pub registry: Registry,
@@ -146,7 +153,10 @@ impl Engine {
             started: request.clock.monotonic(),
             clock: request.clock,
             rng: request.rng,
-            targets: Targets::new(&request.options.targets),
+            scope: Scope {
+                targets: Targets::new(&request.options.targets),
+                excludes: Targets::new(&request.options.excludes),
+            },
             replace: Targets::new(&request.options.replace),
             permits: Semaphore::new(request.options.parallel.clamp(1, Semaphore::MAX_PERMITS)),
             halt: request.interrupts.stop.child_token(),

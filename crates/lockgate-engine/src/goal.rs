@@ -261,7 +261,7 @@ impl Engine {
             providers.insert(provider.package().to_owned(), reference.clone());
         }
         Ok(Claim::Goal(Box::new(Goal {
-            targeted: self.is_target(&urn),
+            targeted: self.is_chosen(&mut state, registration, &urn),
             urn,
             custom: registration.custom,
             inputs: registration.inputs.clone(),
@@ -293,12 +293,31 @@ impl Engine {
         })
     }
 
-    /// Whether a targeted run may change this resource. Providers and the root always are.
-    pub(crate) fn is_target(&self, urn: &Urn) -> bool {
-        self.targets.is_empty()
-            || is_provider_type(urn.type_token())
-            || urn.type_token() == STACK_TYPE
-            || self.targets.matches(urn)
+    /// Whether this run may change a resource. Providers and the root are never left out.
+    fn is_chosen(&self, run: &mut RunState, registration: &Registration, urn: &Urn) -> bool {
+        let scope = &self.scope;
+        if scope.is_whole() || is_provider_type(urn.type_token()) || urn.type_token() == STACK_TYPE
+        {
+            return true;
+        }
+        let options = &registration.options;
+        let needs = || {
+            let sources = registration.property_dependencies.values().flatten();
+            let others = options.parent.iter().chain(&options.deleted_with);
+            options.depends_on.iter().chain(others).chain(sources)
+        };
+        let hit = scope.targets.is_empty()
+            || scope.targets.matches(urn)
+            || self.options.target_dependents && needs().any(|to| run.reached.contains(to));
+        let out = scope.excludes.matches(urn)
+            || self.options.exclude_dependents && needs().any(|to| run.left_out.contains(to));
+        if hit && self.options.target_dependents {
+            run.reached.insert(urn.clone());
+        }
+        if out && self.options.exclude_dependents {
+            run.left_out.insert(urn.clone());
+        }
+        hit && !out
     }
 }
 
@@ -418,6 +437,7 @@ pub(crate) fn live_of(goal: &Goal, state: Arc<ResourceState>) -> Live {
         was: goal.was.clone(),
         replaced: false,
         pending: false,
+        targeted: goal.targeted,
         skipped: false,
     }
 }

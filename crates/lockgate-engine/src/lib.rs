@@ -29,6 +29,7 @@ mod steps;
 mod cascade;
 mod deletes;
 mod exec;
+mod import;
 mod monitor;
 mod pending;
 mod recorder;
@@ -38,16 +39,22 @@ mod show;
 mod targets;
 
 pub mod diff;
+pub mod edit;
 pub mod integrity;
 pub mod path;
 pub mod plan;
 
 mod references;
 
+/// Patterns of URNs, as targets are written.
+pub mod pattern {
+    pub use crate::targets::matches;
+}
+
 pub use event::{EngineEvent, EventSink};
 pub use journal::{Durability, Journal, JournalError};
 pub use plan::Plan;
 pub use provider::{Provider, ProviderError, Providers};
 pub use registry::UNKNOWN_ID;
-pub use run::{DeleteGuard, Interrupts, Operation, Options, RunOutcome, RunRequest, run};
+pub use run::{DeleteGuard, Import, Interrupts, Operation, Options, RunOutcome, RunRequest, run};
 pub use source::{Monitor, Source};

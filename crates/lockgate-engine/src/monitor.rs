@@ -87,7 +87,7 @@ impl Engine {
                 format!("outputs were given for `{urn}`, which was not registered in this run"),
             ));
         };
-        if live.skipped || !self.is_target(urn) {
+        if live.skipped || !live.targeted {
             return Ok(());
         }
         self.replace_outputs(urn, outputs).await
@@ -132,9 +132,15 @@ impl Engine {
         let _ = self.replace_outputs(&urn, outputs).await;
     }
 
-    /// Every target must name something.
-    pub(crate) fn check_targets_exist(&self) {
-        for (targets, what) in [(&self.targets, "target"), (&self.replace, "replace")] {
+    /// Every target must name something; says whether all do.
+    pub(crate) fn check_targets_exist(&self) -> bool {
+        let mut all = true;
+        let scope = &self.scope;
+        for (targets, what) in [
+            (&scope.targets, "target"),
+            (&scope.excludes, "exclude"),
+            (&self.replace, "replace"),
+        ] {
             if targets.is_empty() {
                 continue;
             }
@@ -144,12 +150,14 @@ impl Engine {
                 old.chain(state.claimed.iter().cloned()).collect()
             };
             for pattern in targets.unmatched(&known) {
+                all = false;
                 self.report_error(
                     codes::program::UNKNOWN_TARGET,
                     format!("no resource matches the {what} `{pattern}`"),
                 );
             }
         }
+        all
     }
 
     async fn read_resource(

@@ -213,7 +213,7 @@ impl Engine {
                     .resource
                     .urn
                     .as_ref()
-                    .is_some_and(|urn| self.targets.is_empty() || self.targets.matches(urn))
+                    .is_some_and(|urn| self.scope.contains(urn))
         });
         for pending in lost {
             let handle = self.handle(&pending.1.resource.provider, None).await?;

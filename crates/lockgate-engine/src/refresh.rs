@@ -35,7 +35,7 @@ impl Engine {
                 .filter(|(_, entry)| entry.fate != Fate::Settled && is_readable(&entry.state))
                 .filter_map(|(index, entry)| {
                     let urn = entry.state.urn.clone()?;
-                    let chosen = self.targets.is_empty() || self.targets.matches(&urn);
+                    let chosen = self.scope.contains(&urn);
                     chosen.then(|| (index, urn, Arc::clone(&entry.state)))
                 })
                 .collect()

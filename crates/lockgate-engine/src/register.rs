@@ -261,12 +261,16 @@ impl Engine {
         let Some(skipped) = skipped else {
             return Ok(());
         };
+        let hint = match self.scope.targets.is_empty() {
+            true => "leave it out as well with `--exclude-dependents`".to_owned(),
+            false => format!("add `--target '{skipped}'`"),
+        };
         Err(self.report(
             Diagnostic::error(
                 codes::program::TARGET_DEPENDENCY,
                 format!("`{}` needs `{skipped}`, which does not exist yet", goal.urn),
             )
-            .hint(format!("add `--target '{skipped}'`")),
+            .hint(hint),
         ))
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use lockgate_diag::{Diagnostic, codes};
-use lockgate_model::{PropertyMap, Rng, Urn, Value};
+use lockgate_model::{PropertyMap, ResourceState, Rng, Urn, Value};
 use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
@@ -87,6 +87,17 @@ impl Engine {
             return Ok(reference.to_owned());
         }
         self.default_provider(package, version).await
+    }
+
+    /// Takes a default provider of the old state for the one of its package.
+    pub(crate) async fn know_default_provider(&self, urn: &Urn, state: &ResourceState) {
+        let version = match urn.name() {
+            "default" => None,
+            _ => state.inputs.get("version").and_then(Value::as_str),
+        };
+        let key = (urn.package().to_owned(), version.map(str::to_owned));
+        let reference = format!("{urn}::{}", state.id);
+        self.registry.defaults.lock().await.insert(key, reference);
     }
 
     async fn default_provider(

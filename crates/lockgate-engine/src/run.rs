@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use lockgate_diag::{Diagnostic, codes};
-use lockgate_model::{Clock, JournalEntry, PropertyMap, Rng, Snapshot, Value};
+use lockgate_model::{Clock, JournalEntry, PropertyMap, Rng, Snapshot, Urn, Value};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::Engine;
@@ -27,6 +27,25 @@ pub enum Operation {
     Destroy,
     /// Read everything back; needs no program.
     Refresh,
+    /// Take resources that exist into the state; needs no program.
+    Import,
+}
+
+/// A resource that exists and should be managed from now on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Import {
+    /// Full type token.
+    pub type_token: String,
+    /// Name it gets.
+    pub name: String,
+    /// The id under which its provider knows it.
+    pub id: String,
+    /// Parent in the state; the root when `None`.
+    pub parent: Option<Urn>,
+    /// Provider in the state as `<urn>::<id>`; the default one of its package when `None`.
+    pub provider: Option<String>,
+    /// It may not be deleted until a program says otherwise.
+    pub protect: bool,
 }
 
 /// The two interrupts.
@@ -56,6 +75,11 @@ pub struct Options {
     pub targets: Vec<String>,
     /// A targeted run may also delete what depends on a target.
     pub target_dependents: bool,
+    /// URNs or globs of resources that are left alone; together with `targets` they are taken
+    /// out of those.
+    pub excludes: Vec<String>,
+    /// What depends on an excluded resource is left alone, too.
+    pub exclude_dependents: bool,
     /// URNs or globs of resources to be replaced.
     pub replace: Vec<String>,
     /// Go on with what does not depend on a failed resource.
@@ -74,6 +98,8 @@ pub struct Options {
     pub stack_config: BTreeMap<String, Value>,
     /// Steps outside this plan are refused.
     pub constraint: Option<Plan>,
+    /// What [`Operation::Import`] takes in, in this order.
+    pub imports: Vec<Import>,
 }
 
 impl Default for Options {
@@ -83,6 +109,8 @@ impl Default for Options {
             parallel: 16,
             targets: Vec::new(),
             target_dependents: false,
+            excludes: Vec::new(),
+            exclude_dependents: false,
             replace: Vec::new(),
             continue_on_error: false,
             refresh: false,
@@ -92,6 +120,7 @@ impl Default for Options {
             package_config: BTreeMap::new(),
             stack_config: BTreeMap::new(),
             constraint: None,
+            imports: Vec::new(),
         }
     }
 }
@@ -160,13 +189,21 @@ pub async fn run(request: RunRequest) -> RunOutcome {
     }
     engine.announce_pending().await;
     match engine.operation {
-        Operation::Refresh => engine.refresh().await,
+        Operation::Refresh => {
+            if engine.check_targets_exist() {
+                engine.refresh().await;
+            }
+        }
         Operation::Destroy => {
+            if !engine.check_targets_exist() {
+                return conclude(&engine).await;
+            }
             if engine.options.refresh {
                 engine.refresh().await;
             }
             engine.delete_phase().await;
         }
+        Operation::Import => engine.import_all().await,
         Operation::Preview | Operation::Up => {
             if engine.options.refresh {
                 engine.refresh().await;

@@ -2,6 +2,25 @@
 
 use lockgate_model::Urn;
 
+/// What a run is about: everything, what some patterns match, everything but what others match.
+#[derive(Debug, Default)]
+pub(crate) struct Scope {
+    pub(crate) targets: Targets,
+    pub(crate) excludes: Targets,
+}
+
+impl Scope {
+    /// The run is about everything.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.targets.is_empty() && self.excludes.is_empty()
+    }
+
+    /// The run may touch this resource, as far as the patterns go.
+    pub(crate) fn contains(&self, urn: &Urn) -> bool {
+        (self.targets.is_empty() || self.targets.matches(urn)) && !self.excludes.matches(urn)
+    }
+}
+
 /// A set of patterns.
 #[derive(Debug, Default)]
 pub(crate) struct Targets(Vec<String>);
@@ -33,6 +52,11 @@ impl Targets {
             .map(String::as_str)
             .collect()
     }
+}
+
+/// Whether a pattern matches a URN: `*` is anything within a part, `**` anything.
+pub fn matches(pattern: &str, urn: &Urn) -> bool {
+    glob(pattern.as_bytes(), urn.as_str().as_bytes())
 }
 
 /// Matches in O(pattern × text): `rows[i]` says whether the pattern so far matches `i` bytes.

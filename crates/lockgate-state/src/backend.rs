@@ -204,6 +204,17 @@ impl Backend {
         stack: &StackName,
         secrets: &SecretsManager,
     ) -> Result<(), StateError> {
+        self.publish_stack(stack, secrets, &Snapshot::default(), None)
+    }
+
+    /// Makes a stack with this state, whole or not at all. `history` is a folder to copy.
+    fn publish_stack(
+        &self,
+        stack: &StackName,
+        secrets: &SecretsManager,
+        snapshot: &Snapshot,
+        history: Option<&Path>,
+    ) -> Result<(), StateError> {
         if self.check_layout()? == Layout::Missing {
             self.write_layout()?;
         }
@@ -218,10 +229,13 @@ impl Backend {
         let path = making.join("snapshot.json");
         self.disk
             .prepare_file(&SNAPSHOT, &path, 0, |out| {
-                encode_snapshot(out, &Snapshot::default(), secrets, 1, 0, clock).map(|_| ())
+                encode_snapshot(out, snapshot, secrets, 1, 0, clock).map(|_| ())
             })?
             .publish(&self.disk, &SNAPSHOT)?;
         crate::files::create_new(&making.join("lock"))?;
+        if let Some(history) = history {
+            history::copy_all(&self.disk, history, &making.join("history"))?;
+        }
         self.disk.sync_folder(&making)?;
         let folder = self.folder(stack);
         // A rename onto a folder that is not empty fails, and a stack's folder never is.

@@ -1,13 +1,13 @@
 //! Past runs of a stack: one JSON file per run, numbered upwards.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use lockgate_model::{Digest, StepOp, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StateError;
-use crate::files::{HISTORY, read_optional};
+use crate::files::{Disk, HISTORY, read_optional};
 use crate::lease::Fence;
 use crate::snapshot::StackFolder;
 
@@ -32,6 +32,8 @@ pub enum RunKind {
     Import,
     /// `rollback`.
     Rollback,
+    /// An edit by `state` or `stack rename`.
+    State,
 }
 
 /// How a run ended.
@@ -181,6 +183,23 @@ impl Wire {
             images: images.collect::<Result<_, _>>()?,
         })
     }
+}
+
+/// Copies the entries of one stack to another that is being made; none is fine.
+pub(crate) fn copy_all(disk: &Disk, from: &Path, to: &Path) -> Result<(), StateError> {
+    let entries = match fs_err::read_dir(from) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.map_err(StateError::io("list", from))?,
+    };
+    disk.create_folder(to)?;
+    for entry in entries {
+        let entry = entry.map_err(StateError::io("list", from))?;
+        let Some(bytes) = read_optional(&entry.path(), BYTES_MAX)? else {
+            continue;
+        };
+        disk.write_file(&HISTORY, &to.join(entry.file_name()), &bytes)?;
+    }
+    disk.sync_folder(to)
 }
 
 fn entry_path(folder: &StackFolder, version: u64) -> PathBuf {

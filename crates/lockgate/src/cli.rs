@@ -63,9 +63,14 @@ pub(crate) enum Command {
     Destroy(Destroy),
     /// Read back the true state of every resource.
     Refresh(Destroy),
+    /// Take a resource that exists into the stack, and print how a program declares it.
+    Import(Import),
+    /// Look at the state and edit it: list, show, delete, rename, protect, unprotect, taint, untaint, repair.
+    #[command(subcommand)]
+    State(State),
     /// Install the packages that the program needs, as its runtime options say.
     Install,
-    /// Work with stacks: init, ls, select, rm, output, history, export, import.
+    /// Work with stacks: init, ls, select, rename, rm, output, history, graph, export, import.
     #[command(subcommand)]
     Stack(Stack),
     /// Work with the config of a stack: set, get, ls, rm.
@@ -133,7 +138,13 @@ pub(crate) struct Run {
     /// Work only on these resources; URNs, `*` and `**` match.
     #[arg(long, short = 't', value_name = "URN")]
     pub(crate) target: Vec<String>,
-    /// Replace these resources.
+    /// Leave these resources alone; URNs, `*` and `**` match.
+    #[arg(long, value_name = "URN")]
+    pub(crate) exclude: Vec<String>,
+    /// With `--exclude`: also leave alone what depends on them.
+    #[arg(long, requires = "exclude")]
+    pub(crate) exclude_dependents: bool,
+    /// Replace these resources; URNs, `*` and `**` match.
     #[arg(long, value_name = "URN")]
     pub(crate) replace: Vec<String>,
     /// Go on with independent resources after a failure.
@@ -154,9 +165,29 @@ pub(crate) struct Run {
     /// Allow the run to delete any share of the stack.
     #[arg(long)]
     pub(crate) allow_deletes: bool,
-    /// With `--target`: also delete what depends on a target.
-    #[arg(long)]
+    /// With `--target`: what depends on a target is one, too.
+    #[arg(long, requires = "target")]
     pub(crate) target_dependents: bool,
+}
+
+impl Default for Run {
+    /// What a command line without options gives.
+    fn default() -> Self {
+        Self {
+            parallel: 16,
+            target: Vec::new(),
+            exclude: Vec::new(),
+            exclude_dependents: false,
+            replace: Vec::new(),
+            continue_on_error: false,
+            refresh: false,
+            clear_pending_creates: false,
+            verbose: false,
+            message: None,
+            allow_deletes: false,
+            target_dependents: false,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -200,6 +231,11 @@ pub(crate) enum Stack {
         /// Its name.
         name: String,
     },
+    /// Give a stack another name, in its state and its config file, too.
+    Rename {
+        /// The new name.
+        name: String,
+    },
     /// Remove a stack; refused while it has resources.
     Rm {
         /// Its name.
@@ -222,6 +258,15 @@ pub(crate) enum Stack {
         #[arg(long, default_value_t = 20)]
         limit: usize,
     },
+    /// Draw what depends on what, as a graph in the DOT language.
+    Graph {
+        /// To this file instead of standard output.
+        #[arg(long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// Leave out the lines from parents to children.
+        #[arg(long)]
+        no_parents: bool,
+    },
     /// Write the state as a deployment file.
     Export {
         /// To this file instead of standard output.
@@ -239,6 +284,92 @@ pub(crate) enum Stack {
         #[arg(long, value_name = "FILE")]
         file: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// Its type, `<package>:<module>:<Name>`.
+    #[arg(value_name = "TYPE")]
+    pub(crate) type_token: String,
+    /// The name it gets.
+    pub(crate) name: String,
+    /// The id under which its provider knows it.
+    pub(crate) id: String,
+    /// Its parent: a URN, or a name that only one resource has.
+    #[arg(long, value_name = "URN")]
+    pub(crate) parent: Option<String>,
+    /// The provider resource to use: a URN, or a name that only one resource has.
+    #[arg(long, value_name = "URN")]
+    pub(crate) provider: Option<String>,
+    /// Whether it is protected against deletion until a program says otherwise.
+    #[arg(long, default_value_t = true, action = clap::ArgAction::Set, value_name = "BOOL")]
+    pub(crate) protect: bool,
+    /// Text kept with the run in the history.
+    #[arg(long, short = 'm', value_name = "TEXT")]
+    pub(crate) message: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum State {
+    /// List the resources, in the order in which they are kept.
+    #[command(visible_alias = "ls")]
+    List {
+        /// Only these: a URN, a name, or a pattern with `*` and `**`.
+        pattern: Option<String>,
+    },
+    /// Print everything that is kept about a resource.
+    Show {
+        /// A URN, or a name that only one resource has.
+        urn: String,
+        /// Print secrets in clear.
+        #[arg(long)]
+        show_secrets: bool,
+    },
+    /// Forget resources; they go on existing.
+    Delete {
+        #[command(flatten)]
+        edit: Edit,
+        /// Protected ones, too.
+        #[arg(long)]
+        force: bool,
+        /// Also forget what depends on them.
+        #[arg(long)]
+        target_dependents: bool,
+    },
+    /// Give a resource another name; the program must use it, too.
+    Rename {
+        /// A URN, or a name that only one resource has.
+        urn: String,
+        /// The new name.
+        name: String,
+        /// Only say what would change.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Protect resources against deletion.
+    Protect(Edit),
+    /// Allow protected resources to be deleted.
+    Unprotect(Edit),
+    /// Have resources replaced by the next `up`.
+    Taint(Edit),
+    /// Take that back.
+    Untaint(Edit),
+    /// Put a damaged state in order from its backup and journal.
+    Repair,
+}
+
+/// Which resources an edit is about.
+#[derive(Debug, Args)]
+pub(crate) struct Edit {
+    /// URNs, names that only one resource has, or patterns with `*` and `**`.
+    #[arg(required_unless_present = "all", value_name = "URN")]
+    pub(crate) urns: Vec<String>,
+    /// Every resource of the stack.
+    #[arg(long, conflicts_with = "urns")]
+    pub(crate) all: bool,
+    /// Only say what would change.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, Subcommand)]

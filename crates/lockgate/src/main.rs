@@ -62,6 +62,8 @@ fn run(app: &App, command: &Command) -> Result<(), CommandError> {
         Command::Up(args) => in_runtime(commands::run::up(app, args)),
         Command::Destroy(args) => in_runtime(commands::run::destroy(app, args)),
         Command::Refresh(args) => in_runtime(commands::run::refresh(app, args)),
+        Command::Import(args) => in_runtime(commands::import::run(app, args)),
+        Command::State(command) => commands::state::run(app, command),
         Command::Install => commands::install::run(app),
         Command::Stack(command) => commands::stack::run(app, command),
         Command::Config(command) => commands::config::run(app, command),

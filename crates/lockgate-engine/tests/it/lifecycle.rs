@@ -6,6 +6,7 @@ mod existing;
 mod failures;
 mod guards;
 mod identity;
+mod import;
 mod interrupts;
 mod invoke;
 mod options;

@@ -111,6 +111,19 @@ impl Backend {
         Ok(())
     }
 
+    /// Gives a stack another name: makes it anew under `new`, history included, then removes the
+    /// old one. A crash between the two leaves both, each sound; none is ever lost.
+    pub fn rename_stack(&self, lease: Lease, new: &StackName) -> Result<(), StateError> {
+        let old = self.folder(lease.stack());
+        let loaded = self.load(lease.stack())?;
+        let mut snapshot = (*loaded.snapshot).clone();
+        lockgate_engine::edit::rename_stack(&mut snapshot, new.project(), new.stack())
+            .map_err(|error| DeploymentError::integrity(vec![error.to_string()]))?;
+        crate::deployment::check_integrity(&snapshot)?;
+        self.publish_stack(new, &loaded.secrets, &snapshot, Some(&old.history()))?;
+        self.remove_stack(lease, super::RemoveMode::Force)
+    }
+
     fn read_stored(&self, folder: &StackFolder) -> Result<Stored, StateError> {
         let path = folder.snapshot();
         let bytes = read_snapshot(&path)?.unwrap_or_default();

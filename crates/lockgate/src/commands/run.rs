@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use lockgate_diag::{Diagnostic, codes};
 use lockgate_engine::event::RunResult;
-use lockgate_engine::{DeleteGuard, Interrupts, Operation, Options, Plan, RunOutcome, RunRequest};
+use lockgate_engine::{
+    DeleteGuard, Import, Interrupts, Operation, Options, Plan, Providers, RunOutcome, RunRequest,
+};
 use lockgate_model::{Snapshot, StepOp};
 use lockgate_state::RunKind;
 
@@ -38,6 +40,7 @@ pub(crate) async fn preview(app: &App, args: &Preview) -> Result<(), CommandErro
         session: &session,
         args: &args.run,
         interrupts,
+        imports: Vec::new(),
     };
     let style = if app.printer.json() {
         Style::Json
@@ -73,6 +76,47 @@ pub(crate) async fn refresh(app: &App, args: &Destroy) -> Result<(), CommandErro
     change(app, &args.run, Operation::Refresh, false).await
 }
 
+/// Takes resources in, as `wanted` chooses them once the stack is open.
+pub(crate) async fn import(
+    app: &App,
+    args: &Run,
+    wanted: impl FnOnce(&Snapshot, &dyn Providers) -> Result<Vec<Import>, CommandError>,
+) -> Result<(), CommandError> {
+    need_an_answer(app)?;
+    let interrupts = interrupts::listen(&app.printer);
+    let session = Session::open_for_change(app, args, RunKind::Import)?;
+    let imports = match wanted(&session.base(), session.providers().as_ref()) {
+        Ok(imports) => imports,
+        Err(error) => {
+            let nothing = Ended {
+                outcome: None,
+                result: Err(error),
+            };
+            return session.close(app, nothing).await;
+        }
+    };
+    let run = Engine {
+        app,
+        session: &session,
+        args,
+        interrupts,
+        imports,
+    };
+    let outcome = run.ask_and_apply(Operation::Import, false).await;
+    session.close(app, outcome).await
+}
+
+/// Refuses to go on where a question would have no one to answer it.
+pub(crate) fn need_an_answer(app: &App) -> Result<(), CommandError> {
+    if app.global.yes || io::stdin().is_terminal() {
+        return Ok(());
+    }
+    Err(usage(
+        "nobody can be asked: standard input is not a terminal",
+        "add `--yes` to go on without a question",
+    ))
+}
+
 /// Foretells, asks, and then does exactly what was foretold.
 async fn change(
     app: &App,
@@ -80,12 +124,7 @@ async fn change(
     operation: Operation,
     expect_no_changes: bool,
 ) -> Result<(), CommandError> {
-    if !app.global.yes && !io::stdin().is_terminal() {
-        return Err(usage(
-            "nobody can be asked: standard input is not a terminal",
-            "add `--yes` to go on without a question",
-        ));
-    }
+    need_an_answer(app)?;
     let interrupts = interrupts::listen(&app.printer);
     let session = Session::open_for_change(app, args, kind(operation))?;
     let run = Engine {
@@ -93,6 +132,7 @@ async fn change(
         session: &session,
         args,
         interrupts,
+        imports: Vec::new(),
     };
     let outcome = run.ask_and_apply(operation, expect_no_changes).await;
     session.close(app, outcome).await
@@ -104,6 +144,7 @@ const fn kind(operation: Operation) -> RunKind {
         Operation::Up => RunKind::Update,
         Operation::Destroy => RunKind::Destroy,
         Operation::Refresh => RunKind::Refresh,
+        Operation::Import => RunKind::Import,
     }
 }
 
@@ -120,6 +161,7 @@ struct Engine<'a> {
     session: &'a Session,
     args: &'a Run,
     interrupts: Interrupts,
+    imports: Vec<Import>,
 }
 
 impl Engine<'_> {
@@ -153,7 +195,7 @@ impl Engine<'_> {
             )])));
         }
         if !changes && !foretold.state_changes {
-            let result = after::report(self.app, self.session, &foretold, &[]);
+            let result = after::report(self.app, self.session, &foretold, &[], &self.imports);
             return Ended {
                 outcome: Some(foretold),
                 result,
@@ -185,7 +227,10 @@ impl Engine<'_> {
         match self.once(operation, base, style, Some(plan), true).await {
             Ok((outcome, display)) => {
                 let result = match verdict(self.app, &outcome, &display) {
-                    Ok(()) => after::report(self.app, self.session, &outcome, &display.take_made()),
+                    Ok(()) => {
+                        let made = display.take_made();
+                        after::report(self.app, self.session, &outcome, &made, &self.imports)
+                    }
                     Err(error) => Err(error),
                 };
                 Ended {
@@ -260,6 +305,9 @@ impl Engine<'_> {
             parallel: self.args.parallel as usize,
             targets: self.args.target.clone(),
             target_dependents: self.args.target_dependents,
+            excludes: self.args.exclude.clone(),
+            exclude_dependents: self.args.exclude_dependents,
+            imports: self.imports.clone(),
             replace: self.args.replace.clone(),
             continue_on_error: self.args.continue_on_error,
             refresh: self.args.refresh,
@@ -312,8 +360,14 @@ fn confirm(app: &App, operation: Operation) -> Result<bool, CommandError> {
     let question = match operation {
         Operation::Destroy => "Destroy these resources?",
         Operation::Refresh => "Take these differences over into the state?",
+        Operation::Import => "Take these resources into the stack?",
         _ => "Make these changes?",
     };
+    ask(app, question)
+}
+
+/// Asks a question on the terminal.
+pub(crate) fn ask(app: &App, question: &str) -> Result<bool, CommandError> {
     app.printer.talk(&format!("{question} [y/N] "));
     let mut answer = String::new();
     io::stdin().lock().read_line(&mut answer)?;

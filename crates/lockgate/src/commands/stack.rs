@@ -1,5 +1,8 @@
 //! `lockgate stack …`.
 
+mod graph;
+mod rename;
+
 use std::io::Read as _;
 
 use lockgate_config::Project;
@@ -41,6 +44,10 @@ pub(crate) fn run(app: &App, command: &Stack) -> Result<(), CommandError> {
             app.printer
                 .say(&format!("selected stack `{}`", stack.stack()));
             Ok(())
+        }
+        Stack::Rename { name } => rename::run(app, &project, &backend, name),
+        Stack::Graph { file, no_parents } => {
+            graph::run(app, &project, &backend, file.as_deref(), *no_parents)
         }
         Stack::Rm { name, force } => remove(app, &project, &backend, name, *force),
         Stack::Output { name, show_secrets } => {

@@ -13,5 +13,6 @@ mod registries;
 mod secrets;
 mod services;
 mod stacks;
+mod state;
 mod support;
 mod usage;

@@ -1,10 +1,11 @@
 //! What is said after a run: outputs, and a line to try the result with.
 
-use lockgate_engine::RunOutcome;
+use lockgate_engine::{Import, RunOutcome};
 use lockgate_model::{PropertyMap, ResourceState, Urn, Value};
 use serde_json::json;
 
 use super::session::Session;
+use crate::commands::import;
 use crate::display::{diff, events, plan, words};
 use crate::failure::CommandError;
 use crate::workspace::App;
@@ -18,15 +19,24 @@ pub(crate) fn report(
     session: &Session,
     outcome: &RunOutcome,
     made: &[Urn],
+    imports: &[Import],
 ) -> Result<(), CommandError> {
     if app.printer.json() {
-        let outputs = json!({ "outputs": events::map(&outcome.outputs) });
+        let mut outputs = json!({ "outputs": events::map(&outcome.outputs) });
+        if !imports.is_empty() {
+            outputs["imported"] = import::to_json(imports, &outcome.snapshot);
+        }
         return Ok(app.printer.line(&outputs.to_string())?);
     }
     if !outcome.summary.preview {
         let time = words::duration(outcome.summary.duration);
         app.printer
             .say(&format!("{} in {time}", plan::counts(&outcome.summary)));
+    }
+    if !imports.is_empty() {
+        app.printer.say("declare it in the program, in YAML:");
+        let declaration = import::declaration(imports, &outcome.snapshot);
+        return Ok(app.printer.data(&declaration)?);
     }
     for (name, value) in &outcome.outputs {
         app.printer.line(&format!("{name}: {}", shown(value)))?;

@@ -66,7 +66,7 @@ impl Session {
     ) -> Result<Self, CommandError> {
         let project = app.project()?;
         let backend = app.backend(&project)?;
-        let stack = if kind == RunKind::Update {
+        let stack = if matches!(kind, RunKind::Update | RunKind::Import) {
             let stack = app.stack_name(&project, &backend)?;
             if !backend.exists(&stack) {
                 crate::commands::stack::create(app, &project, &backend, &stack, None)?;
@@ -223,6 +223,7 @@ const fn command_name(kind: RunKind) -> &'static str {
         RunKind::Destroy => "destroy",
         RunKind::Import => "import",
         RunKind::Rollback => "rollback",
+        RunKind::State => "state",
     }
 }
 
