@@ -5,6 +5,7 @@
 
 mod arrows;
 mod text;
+mod tree;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -40,6 +41,7 @@ pub(crate) fn run() -> Result<()> {
         let source = fs_err::read_to_string(root.join(file))?;
         text::check(file, &source, &mut findings);
     }
+    tree::check(&root, &files, &mut findings)?;
     arrows::check(&root, &mut findings)?;
     let mut exceptions = ratchet(&root)?;
     findings.retain(

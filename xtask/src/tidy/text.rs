@@ -7,6 +7,10 @@ const FILE_LINES_MAX: usize = 600;
 const TEST_FILE_LINES_MAX: usize = 1000;
 /// Longest function: what fits on two screens.
 const FN_LINES_MAX: usize = 80;
+/// Most kinds of an error: what has more is told apart by nobody.
+const ERROR_VARIANTS_MAX: usize = 12;
+/// Most bounds of an item: boxing at the border costs less than reading them.
+const WHERE_LINES_MAX: usize = 4;
 /// Files up to this length explain themselves.
 const UNDOCUMENTED_LINES_MAX: usize = 50;
 
@@ -17,6 +21,8 @@ pub(super) fn check(file: &str, source: &str, findings: &mut Vec<Finding>) {
     length(file, &lines, test, findings);
     if !test {
         functions(file, &lines, findings);
+        errors(file, &lines, findings);
+        bounds(file, &lines, findings);
     }
     words(file, &lines, test, findings);
     if lines.len() > UNDOCUMENTED_LINES_MAX && !source.starts_with("//!") {
@@ -85,6 +91,61 @@ fn functions(file: &str, lines: &[&str], findings: &mut Vec<Finding>) {
                 });
             }
             open = None;
+        }
+    }
+}
+
+/// Variants of error enums: lines one step in, up to the closing brace in the column of the enum.
+fn errors(file: &str, lines: &[&str], findings: &mut Vec<Finding>) {
+    for (start, line) in lines.iter().enumerate() {
+        let Some(name) = enum_name(line).filter(|n| n.ends_with("Error") || n.ends_with("Fault"))
+        else {
+            continue;
+        };
+        let body = lines[start + 1..].iter().take_while(|l| **l != "}");
+        let variant = |line: &&&str| {
+            let inner = line.strip_prefix("    ");
+            inner.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_uppercase()))
+        };
+        let count = body.filter(variant).count();
+        if count > ERROR_VARIANTS_MAX {
+            findings.push(Finding {
+                item: format!("{file} enum {name}"),
+                number: Some(count),
+                ..finding(
+                    file,
+                    start + 1,
+                    &format!(
+                        "`{name}` has {count} variants, at most {ERROR_VARIANTS_MAX}: one error per module, and one kind per thing that callers do"
+                    ),
+                )
+            });
+        }
+    }
+}
+
+fn enum_name(line: &str) -> Option<&str> {
+    let rest = line.strip_prefix("pub(crate) ").unwrap_or(line);
+    let rest = rest.strip_prefix("pub(super) ").unwrap_or(rest);
+    let rest = rest.strip_prefix("pub ").unwrap_or(rest);
+    rest.strip_prefix("enum ")?.split([' ', '<']).next()
+}
+
+/// Bounds of one item: lines after `where` up to its body.
+fn bounds(file: &str, lines: &[&str], findings: &mut Vec<Finding>) {
+    for (start, line) in lines
+        .iter()
+        .enumerate()
+        .filter(|(_, l)| l.trim() == "where")
+    {
+        let indent = line.len() - line.trim_start().len();
+        let inner = |l: &&&str| l.len() - l.trim_start().len() > indent;
+        let count = lines[start + 1..].iter().take_while(inner).count();
+        if count > WHERE_LINES_MAX {
+            let text = format!(
+                "{count} lines of bounds, at most {WHERE_LINES_MAX}: box at the border instead"
+            );
+            findings.push(finding(file, start + 1, &text));
         }
     }
 }
