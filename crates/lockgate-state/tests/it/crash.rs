@@ -165,3 +165,81 @@ fn a_life_killed_anywhere_can_be_lived_again() {
     let missing: Vec<_> = all.difference(&points).collect();
     assert!(missing.is_empty(), "never passed: {missing:?}");
 }
+
+#[test]
+fn a_rename_killed_anywhere_leaves_a_sound_stack_and_can_be_done_again() {
+    const TEST: &str = "crash::a_rename_killed_anywhere_leaves_a_sound_stack_and_can_be_done_again";
+    let (old, new) = (
+        StackName::new("shop", "dev").unwrap(),
+        StackName::new("shop", "prod").unwrap(),
+    );
+    if let Some(folder) = child_folder() {
+        let hook = Some(deadly_hook());
+        let backend = open_backend(&folder, &TestClock::new()).with_fault_hook(hook);
+        let lease = backend.acquire(&old, "child").unwrap();
+        backend.rename_stack(lease, &new).unwrap();
+        return say("done");
+    }
+    let sound = |backend: &Backend, stack: &StackName| {
+        let loaded = backend.load(stack).unwrap();
+        let urns: Vec<_> = loaded
+            .snapshot
+            .resources
+            .iter()
+            .flat_map(|r| &r.urn)
+            .collect();
+        assert_eq!(urns.len(), 2);
+        assert!(
+            urns.iter().all(|urn| urn.stack() == stack.stack()),
+            "{urns:?}"
+        );
+        let text = loaded.snapshot.resources[0].inputs["secret"].without_secrets();
+        assert_eq!(text, "secret-r0".into());
+        assert_eq!(
+            found(backend, stack)
+                .iter()
+                .filter(|f| f.starts_with("history"))
+                .count(),
+            1
+        );
+    };
+    for die_at in 0.. {
+        let world = World::new();
+        let lease = world.backend.acquire(&old, "run").unwrap();
+        let (_, journal) = world.backend.start_run(&lease).unwrap();
+        for (id, name) in [(0, "r0"), (1, "r1")] {
+            let entry = added(id, thing(name, &format!("secret-{name}")));
+            block_on(journal.append(vec![entry], Durability::Durable)).unwrap();
+        }
+        block_on(journal.commit()).unwrap();
+        drop(journal);
+        world.backend.save_history(&lease, &entry(1)).unwrap();
+        lease.release().unwrap();
+
+        let said = listen_to(TEST, world.folder.path(), die_at);
+        let (has_old, has_new) = (world.backend.exists(&old), world.backend.exists(&new));
+        assert!(has_old || has_new, "the stack is lost at {die_at}");
+        for stack in [&old, &new] {
+            if world.backend.exists(stack) {
+                sound(&world.backend, stack);
+            }
+        }
+        if said.done {
+            assert_eq!((has_old, has_new), (false, true));
+            assert!(said.points.len() > 10, "{:?}", said.points);
+            break;
+        }
+        if has_old {
+            if has_new {
+                let lease = world.backend.acquire(&new, "again").unwrap();
+                world
+                    .backend
+                    .remove_stack(lease, RemoveMode::Force)
+                    .unwrap();
+            }
+            let lease = world.backend.acquire(&old, "again").unwrap();
+            world.backend.rename_stack(lease, &new).unwrap();
+            sound(&world.backend, &new);
+        }
+    }
+}

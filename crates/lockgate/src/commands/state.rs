@@ -66,7 +66,14 @@ pub(crate) fn run(app: &App, command: &State) -> Result<(), CommandError> {
 
 fn mark(app: &App, verb: &'static str, edit: &Edit, mark: Mark) -> Result<(), CommandError> {
     change(app, verb, edit.dry_run, |snapshot| {
-        let urns = select(snapshot, edit)?;
+        let mut urns = select(snapshot, edit)?;
+        if edit.all && matches!(mark, Mark::Protect(true) | Mark::Taint(true)) {
+            // The root, components and providers are the engine's to keep.
+            let entries = snapshot.resources.iter();
+            let managed = entries.filter(|state| state.custom && !state.is_provider());
+            let managed: HashSet<&Urn> = managed.filter_map(|state| state.urn.as_ref()).collect();
+            urns.retain(|urn| managed.contains(urn));
+        }
         Ok(edit::mark(snapshot, &urns, mark))
     })
 }

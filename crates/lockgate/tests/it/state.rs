@@ -321,6 +321,11 @@ fn targets_and_excludes_choose_by_pattern() -> Result<()> {
     world
         .run(&["up", "--exclude-dependents", "--yes"])?
         .expect(2)?;
+    let all = world
+        .run(&["state", "protect", "--all", "--yes", "--json"])?
+        .expect(0)?
+        .json()?;
+    assert_eq!(all["changed"].as_array().map(Vec::len), Some(2), "{all}");
     world
         .run(&["state", "unprotect", "--all", "--yes"])?
         .expect(0)?;
