@@ -28,16 +28,20 @@ use position::LineTable;
 /// memory.
 const IN_FLIGHT_MAX: usize = 1024;
 
-/// A checked program as the engine runs it.
+/// A checked program as the engine runs it. A clone is the same program, not checked again.
+#[derive(Clone)]
 pub struct YamlSource {
-    checked: Checked,
+    checked: Arc<Checked>,
     files: Arc<dyn Files>,
 }
 
 impl YamlSource {
     /// A source that reads the files of the program through `files`.
     pub fn new(checked: Checked, files: Arc<dyn Files>) -> Self {
-        Self { checked, files }
+        Self {
+            checked: Arc::new(checked),
+            files,
+        }
     }
 
     /// Number of resources the program declares.

@@ -1,6 +1,6 @@
 //! The program of a project as a source of the engine, whatever its language.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lockgate_config::Project;
 use lockgate_diag::{Diagnostic, codes};
@@ -8,6 +8,7 @@ use lockgate_engine::{Providers, Source};
 use lockgate_model::PropertyMap;
 use lockgate_pulumi::{Language, ProgramSettings, PulumiSource};
 use lockgate_state::StackName;
+use lockgate_yaml::YamlSource;
 
 use crate::cli::Run;
 use crate::failure::CommandError;
@@ -17,6 +18,7 @@ use crate::workspace::App;
 const ORGANIZATION: &str = "organization";
 
 /// The program of a project, ready to run once. `config` is that of the stack, in clear.
+/// `yaml_once` keeps a checked YAML program for the session.
 pub(crate) fn source(
     app: &App,
     args: &Run,
@@ -24,12 +26,19 @@ pub(crate) fn source(
     stack: &StackName,
     config: PropertyMap,
     providers: &Arc<dyn Providers>,
+    yaml_once: &OnceLock<YamlSource>,
 ) -> Result<Box<dyn Source>, CommandError> {
     if let Err(diagnostic) = project.check_required_version() {
         return Err(CommandError::Usage(vec![*diagnostic]));
     }
     if project.runtime.name == "yaml" {
-        return yaml(app, project, stack, config, providers);
+        // The run after the question is of the program that was shown, whatever the file says by
+        // then; and it is parsed and warned about once.
+        if let Some(source) = yaml_once.get() {
+            return Ok(Box::new(source.clone()));
+        }
+        let source = yaml(app, project, stack, config, providers)?;
+        return Ok(Box::new(yaml_once.get_or_init(|| source).clone()));
     }
     let language = language(project)?;
     let settings = ProgramSettings {
@@ -58,7 +67,7 @@ fn yaml(
     stack: &StackName,
     config: PropertyMap,
     providers: &Arc<dyn Providers>,
-) -> Result<Box<dyn Source>, CommandError> {
+) -> Result<YamlSource, CommandError> {
     match lockgate_yaml::load(
         &project.root,
         project,
@@ -69,7 +78,7 @@ fn yaml(
     ) {
         Ok(loaded) => {
             app.printer.diagnostics(&loaded.warnings);
-            Ok(Box::new(loaded.source))
+            Ok(loaded.source)
         }
         Err(diagnostics) => Err(CommandError::Usage(diagnostics)),
     }

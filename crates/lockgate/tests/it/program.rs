@@ -23,6 +23,15 @@ fn a_failing_command_shows_its_last_lines_and_the_rest_is_kept() -> Result<()> {
 }
 
 #[test]
+fn a_warning_of_the_program_is_told_once_a_run() -> Result<()> {
+    let program = "name: x\nruntime: yaml\nresources:\n  pet:\n    type: random:RandomPet\n    Properties:\n      length: 2\n";
+    let world = world(program)?;
+    let up = world.run(&["up", "--yes"])?.expect(0)?;
+    assert_eq!(up.talk.matches("LG0206").count(), 1, "{}", up.talk);
+    Ok(())
+}
+
+#[test]
 fn protected_resources_survive_a_destroy_and_are_named() -> Result<()> {
     let program = "name: x\nruntime: yaml\nresources:\n  keep:\n    type: random:RandomPet\n    options:\n      protect: true\n  go:\n    type: random:RandomPet\n";
     let world = world(program)?;

@@ -1,7 +1,7 @@
 //! What a run works with: the stack under its lease, its config in clear, the packages.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use lockgate_config::Project;
 use lockgate_engine::event::RunResult as EngineResult;
@@ -10,6 +10,7 @@ use lockgate_model::{Digest, PropertyMap, Snapshot, StepOp, Timestamp, Value};
 use lockgate_state::{
     Backend, ConfigEntry, HistoryEntry, Lease, RunKind, RunResult, StackJournal, StackName,
 };
+use lockgate_yaml::YamlSource;
 
 use super::Ended;
 use crate::cli::Run;
@@ -28,6 +29,8 @@ pub(crate) struct Session {
     backend: Backend,
     base: Arc<Snapshot>,
     providers: Arc<dyn Providers>,
+    /// The program, if it is one in YAML and was loaded already.
+    yaml: OnceLock<YamlSource>,
     change: Option<Change>,
 }
 
@@ -142,6 +145,7 @@ impl Session {
             backend,
             base,
             providers,
+            yaml: OnceLock::new(),
             change,
         })
     }
@@ -167,6 +171,7 @@ impl Session {
             &self.stack,
             config,
             &self.providers,
+            &self.yaml,
         )
     }
 
