@@ -11,6 +11,8 @@ mod stat_cache;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use crate::rootfs::Owner;
+
 pub(crate) use hash::{ContentHash, HashError, hash_files, open_file};
 pub(crate) use scan::{ScanError, Scope, scan};
 pub(crate) use select::{Item, ItemKind, Request, SelectError, Selected, select, static_prefix};
@@ -64,6 +66,8 @@ pub(crate) struct Folder {
     pub(crate) skipped: bool,
     /// Permission bits it gets in an image: normalised for contexts, as they are for stages.
     pub(crate) mode: u32,
+    /// Owner it gets in an image: root for contexts, as it is for stages.
+    pub(crate) owner: Owner,
 }
 
 impl Default for Folder {
@@ -74,6 +78,7 @@ impl Default for Folder {
             error: None,
             skipped: false,
             mode: 0o755,
+            owner: Owner::default(),
         }
     }
 }
@@ -84,6 +89,8 @@ pub(crate) struct Entry {
     pub(crate) kind: EntryKind,
     /// Matched by the ignore rules; a folder may still hold something included.
     pub(crate) excluded: bool,
+    /// As [`Folder::owner`], of what is no folder.
+    pub(crate) owner: Owner,
 }
 
 #[derive(Debug)]

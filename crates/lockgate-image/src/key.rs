@@ -12,7 +12,7 @@ use crate::oci::ImageConfig;
 use crate::recipe::{Action, Base, Copy, Origin, Source, Stage};
 
 /// Number of the record below. A change of what is hashed, or how, gets a new one.
-const KEY_SCHEMA: u64 = 1;
+const KEY_SCHEMA: u64 = 2;
 
 /// SHA-256 over the canonical record of a build (images.md §4).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]

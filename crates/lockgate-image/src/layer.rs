@@ -3,11 +3,11 @@
 use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use flate2::Compression;
-use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use lockgate_model::Digest;
 use sha2::{Digest as _, Sha256};
 
+use crate::inflate::{Compression as Found, inflate};
 use crate::oci::{self, Descriptor};
 use crate::store::{BlobWriter, Store, StoreError, descriptor};
 use crate::tar::{Header, TarWriter};
@@ -97,14 +97,18 @@ impl LayerWriter {
 /// Makes a layer of a finished archive: compressed, or as it is when it is compressed already.
 pub(crate) fn pack_archive(store: &Store, archive: &mut dyn Read) -> Result<Layer, StoreError> {
     let mut input = BufReader::with_capacity(256 * 1024, archive);
-    if !io::BufRead::fill_buf(&mut input)?.starts_with(&[0x1f, 0x8b]) {
-        let mut out = DiffWriter::new(store)?;
-        io::copy(&mut input, &mut out)?;
-        return out.finish();
-    }
+    let media_type = match Found::of(io::BufRead::fill_buf(&mut input)?) {
+        Found::Gzip => oci::LAYER_GZIP,
+        Found::Zstd => oci::LAYER_ZSTD,
+        _ => {
+            let mut out = DiffWriter::new(store)?;
+            io::copy(&mut input, &mut out)?;
+            return out.finish();
+        }
+    };
     let mut writer = store.writer()?;
     io::copy(&mut input, &mut writer)?;
-    let descriptor = descriptor(writer.finish()?, oci::LAYER_GZIP);
+    let descriptor = descriptor(writer.finish()?, media_type);
     let mut diff = Sha256::new();
     io::copy(&mut open_layer(store, &descriptor)?, &mut diff)?;
     Ok(Layer {
@@ -113,21 +117,13 @@ pub(crate) fn pack_archive(store: &Store, archive: &mut dyn Read) -> Result<Laye
     })
 }
 
-/// Opens a layer for reading its archive, decompressed. The blob's digest is checked when the
+/// Opens a layer for reading its archive, decompressed: by content, for media types lie. The blob's digest is checked when the
 /// reader reaches its end.
 pub(crate) fn open_layer(
     store: &Store,
     layer: &Descriptor,
 ) -> Result<Box<dyn Read + Send>, StoreError> {
-    let mut input = BufReader::with_capacity(256 * 1024, store.reader(&layer.digest)?);
-    let magic = io::BufRead::fill_buf(&mut input)?;
-    match magic {
-        [0x1f, 0x8b, ..] => Ok(Box::new(BufReader::new(MultiGzDecoder::new(input)))),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Err(StoreError::NotAnImage {
-            digest: layer.digest,
-            reason: "its layers are compressed with zstd, which is not read yet; use a gzip image"
-                .to_owned(),
-        }),
-        _ => Ok(Box::new(input)),
-    }
+    let blob = store.reader(&layer.digest)?;
+    let size = blob.size()?;
+    Ok(inflate(blob, size)?.1)
 }

@@ -17,6 +17,7 @@ mod context;
 mod dockerfile;
 mod engine;
 mod ignore;
+mod inflate;
 mod key;
 mod layer;
 mod pattern;

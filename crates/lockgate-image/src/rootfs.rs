@@ -9,11 +9,19 @@ use crate::tar::{MemberKind, TarError, TarReader};
 /// Most links followed for one path, as in the kernel.
 const LINKS_MAX: usize = 40;
 
+/// Numeric owner of a path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) uid: u64,
+    pub(crate) gid: u64,
+}
+
 /// What is at a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) kind: NodeKind,
     pub(crate) mode: u32,
+    pub(crate) owner: Owner,
 }
 
 impl Node {
@@ -21,6 +29,7 @@ impl Node {
     const IMPLIED: Self = Self {
         kind: NodeKind::Folder,
         mode: 0o755,
+        owner: Owner { uid: 0, gid: 0 },
     };
 }
 
@@ -132,6 +141,10 @@ impl Rootfs {
                     Node {
                         kind,
                         mode: member.mode,
+                        owner: Owner {
+                            uid: member.uid,
+                            gid: member.gid,
+                        },
                     },
                 ));
             }

@@ -288,6 +288,13 @@ pub struct BlobReader {
     expected: Digest,
 }
 
+impl BlobReader {
+    /// Bytes of the blob.
+    pub(crate) fn size(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+}
+
 impl Read for BlobReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let n = self.file.read(buffer)?;

@@ -3,7 +3,7 @@
 
 use std::io::Write as _;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
@@ -65,6 +65,24 @@ impl Docker {
     /// Its socket.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("docker.sock")
+    }
+
+    /// Its client, of the same Debian package: a newer one first in the path would want a builder
+    /// of its own. It builds with BuildKit and reads no settings of the user.
+    pub fn client(&self) -> Command {
+        let debian = Path::new("/usr/bin/docker");
+        let program = if debian.exists() {
+            debian
+        } else {
+            Path::new("docker")
+        };
+        let mut command = Command::new(program);
+        command
+            .env_remove("DOCKER_CONTEXT")
+            .env("DOCKER_BUILDKIT", "1")
+            .env("DOCKER_CONFIG", self.folder.path())
+            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
+        command
     }
 
     /// What the engine wrote to its log.

@@ -2,75 +2,35 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io::Read;
 
-use flate2::read::MultiGzDecoder;
-
-use super::pack::{Content, Owner, Placed};
+use super::pack::{Content, Placed};
 use super::staged::{Spool, Spooled};
 use crate::context::{FileRef, Item, ItemKind};
+use crate::inflate::{TooLarge, inflate};
+use crate::rootfs::Owner;
 use crate::tar::{Limits, Member, MemberKind, TarError, TarReader};
 
-/// What a source of ADD is, by its first bytes.
-pub(super) enum Archive {
-    /// Not an archive: copied as it is.
-    No,
-    /// A tar archive.
-    Tar,
-    /// A gzip-compressed tar archive.
-    Gzip,
-    /// An archive of a format that is not unpacked in process.
-    Unsupported(&'static str),
-}
-
-/// Compressed formats without a decoder here, by their magic bytes.
-const UNSUPPORTED: [(&[u8], &str); 3] = [
-    (b"BZh", "bzip2"),
-    (b"\xfd7zXZ\0", "xz"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-];
-
-/// Looks at the start of a file. A compressed file that holds no archive is copied, as Docker
-/// does; for formats without a decoder that cannot be known.
-pub(super) fn recognise(mut input: Box<dyn Read + Send>) -> io::Result<Archive> {
-    let mut head = Vec::new();
-    input.by_ref().take(64 * 1024).read_to_end(&mut head)?;
-    if let Some((_, name)) = UNSUPPORTED
-        .iter()
-        .find(|(magic, _)| head.starts_with(magic))
-    {
-        return Ok(Archive::Unsupported(name));
+/// Whether a file of `size` bytes is an archive: a tar, plain or compressed. A compressed file that
+/// holds none is copied, as Docker does; one that may not be decompressed is an error, for nobody
+/// can say what it holds.
+pub(super) fn recognise(input: Box<dyn Read + Send>, size: u64) -> Result<bool, TarError> {
+    let (_, input) = inflate(input, size)?;
+    match TarReader::new(input, Limits::default()).next_member() {
+        Ok(first) => Ok(first.is_some()),
+        Err(TarError::Io(e)) if TooLarge::caused(&e) => Err(e.into()),
+        Err(_) => Ok(false),
     }
-    if head.starts_with(&[0x1f, 0x8b]) {
-        let is_tar = starts_as_tar(MultiGzDecoder::new(&head[..]));
-        return Ok(if is_tar { Archive::Gzip } else { Archive::No });
-    }
-    Ok(if starts_as_tar(&head[..]) {
-        Archive::Tar
-    } else {
-        Archive::No
-    })
-}
-
-/// Whether the first header is sound; an empty file is no archive.
-fn starts_as_tar(input: impl Read) -> bool {
-    matches!(
-        TarReader::new(input, Limits::default()).next_member(),
-        Ok(Some(_))
-    )
 }
 
 /// Unpacks into the spool; gives items relative to the destination. Later members replace
 /// earlier ones of the same path; hard links become files of their own.
 pub(super) fn expand(
-    archive: &Archive,
     input: Box<dyn Read + Send>,
+    size: u64,
     spool: &mut Spool,
 ) -> Result<Vec<Placed<'static>>, TarError> {
-    let input: Box<dyn Read + Send> = match archive {
-        Archive::Gzip => Box::new(io::BufReader::new(MultiGzDecoder::new(input))),
-        _ => input,
-    };
+    let (_, input) = inflate(input, size)?;
     let mut reader = TarReader::new(input, Limits::default());
     let mut members: BTreeMap<Vec<u8>, (Member, Option<Spooled>)> = BTreeMap::new();
     while let Some(mut member) = reader.next_member()? {
@@ -112,11 +72,12 @@ fn placed(member: Member, spooled: Option<Spooled>) -> Placed<'static> {
             path: member.path,
             kind,
             mode: member.mode,
+            owner: Owner {
+                uid: member.uid,
+                gid: member.gid,
+            },
         }),
         content: spooled.map(|(start, size, hash)| (Content::Spool(start), size, hash)),
-        owner: Some(Owner {
-            uid: member.uid,
-            gid: member.gid,
-        }),
+        unpacked: true,
     }
 }

@@ -8,8 +8,8 @@ use lockgate_diag::codes::image as codes;
 use lockgate_diag::{Diagnostic, Span};
 use lockgate_model::Timestamp;
 
-use super::archive::{self, Archive};
-use super::pack::{self, Content, Entry, Kind, Owner, PackError, Placed};
+use super::archive;
+use super::pack::{self, Content, Entry, Kind, PackError, Placed};
 use super::prepare::{Picked, Prepared, select_copy, select_diagnostic};
 use super::staged::{self, Spool, StagedError};
 use super::{BuildError, Builder, ImageRecord, ProgressEvent, cache};
@@ -18,9 +18,9 @@ use crate::key::BuildKey;
 use crate::layer::{Layer, open_layer};
 use crate::oci::History;
 use crate::recipe::{Action, Base, Copy, Origin, Source, Stage};
-use crate::rootfs::{Node, NodeKind, Rootfs};
+use crate::rootfs::{Node, NodeKind, Owner, Rootfs};
 use crate::store::write_image;
-use crate::tar::{Limits, TarReader};
+use crate::tar::{Limits, TarError, TarReader};
 
 type Report<'a> = dyn Fn(ProgressEvent) + 'a;
 
@@ -198,8 +198,7 @@ impl Assembly<'_> {
                     path: folder.to_vec(),
                     kind: Kind::Folder,
                     mode: 0o755,
-                    uid: owner.uid,
-                    gid: owner.gid,
+                    owner,
                 }),
             }
         }
@@ -211,8 +210,8 @@ impl Assembly<'_> {
 
     fn copy(&mut self, built: &Built, copy: &Copy) -> Result<(Layer, Vec<Entry>), BuildError> {
         let owner = match &copy.chown {
-            Some(text) => self.owner(built, text, copy.span)?,
-            None => Owner::default(),
+            Some(text) => Some(self.owner(built, text, copy.span)?),
+            None => None,
         };
         let mut spool =
             Spool::new(self.builder.store()).map_err(BuildError::io("open a temporary file"))?;
@@ -245,7 +244,7 @@ impl Assembly<'_> {
                 bytes.len() as u64,
                 *blake3::hash(&bytes).as_bytes(),
             )),
-            owner: None,
+            unpacked: false,
         }));
         let mut rename = rename.or(inline_name);
         if copy.unpack {
@@ -312,34 +311,25 @@ impl Assembly<'_> {
             .map(|p| p.selected.direct.clone())
             .unwrap_or_default();
         for file in direct {
-            let shown = show(&tree.path(file));
+            let (shown, size) = (show(&tree.path(file)), size_of(tree, file));
             let open = || {
                 context::open_file(tree, file).map_err(BuildError::io(format!("read `{shown}`")))
             };
-            let archive =
-                archive::recognise(open()?).map_err(BuildError::io(format!("read `{shown}`")))?;
-            match archive {
-                Archive::No => continue,
-                Archive::Unsupported(name) => {
-                    return Err(BuildError::invalid(
-                        Diagnostic::error(codes::COPY_SOURCE, format!("`{shown}` is compressed with {name}, which ADD does not unpack in process"))
-                            .at(&self.prepared.file, copy.span, "")
-                            .hint("compress it with gzip, or unpack it before the build and COPY the folder")
-                            .hint("write `ADD --unpack=false` to copy it as it is"),
-                    ));
-                }
-                Archive::Tar | Archive::Gzip => {}
-            }
-            let items = archive::expand(&archive, open()?, spool).map_err(|e| {
+            let refused = |e: TarError| {
                 BuildError::invalid(
                     Diagnostic::error(
                         codes::COPY_SOURCE,
                         format!("the archive `{shown}` cannot be unpacked"),
                     )
                     .at(&self.prepared.file, copy.span, "")
-                    .caused_by(&e),
+                    .caused_by(&e)
+                    .hint("write `ADD --unpack=false` to copy it as it is"),
                 )
-            })?;
+            };
+            if !archive::recognise(open()?, size).map_err(refused)? {
+                continue;
+            }
+            let items = archive::expand(open()?, size, spool).map_err(refused)?;
             placed.retain(|p| {
                 p.item.kind != ItemKind::File(file)
                     || !matches!(p.content, Some((Content::Context(_), ..)))
@@ -469,6 +459,7 @@ fn inline_items(copy: &Copy) -> (Vec<InlineItem>, Option<Vec<u8>>) {
                 path,
                 kind,
                 mode: 0o644,
+                owner: Owner::default(),
             },
             body.as_bytes().into(),
         ));
@@ -492,7 +483,7 @@ fn place_items<'a>(
             Placed {
                 item: Cow::Borrowed(item),
                 content,
-                owner: None,
+                unpacked: false,
             }
         })
         .collect()
@@ -519,6 +510,7 @@ fn node_of(entry: &Entry, layer: u32) -> Node {
     Node {
         kind,
         mode: entry.mode,
+        owner: entry.owner,
     }
 }
 

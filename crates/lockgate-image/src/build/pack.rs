@@ -10,7 +10,7 @@ use lockgate_diag::{Diagnostic, SourceFile};
 use crate::context::{ContentHash, FileRef, Item, ItemKind, join, show};
 use crate::layer::{LAYER_FORMAT, Layer, LayerWriter};
 use crate::recipe::Copy;
-use crate::rootfs::{Node, NodeKind, Rootfs, split};
+use crate::rootfs::{Node, NodeKind, Owner, Rootfs, split};
 use crate::store::{Store, StoreError};
 use crate::tar::{Header, HeaderKind};
 
@@ -31,8 +31,7 @@ pub(super) struct Entry {
     pub(super) path: Vec<u8>,
     pub(super) kind: Kind,
     pub(super) mode: u32,
-    pub(super) uid: u64,
-    pub(super) gid: u64,
+    pub(super) owner: Owner,
 }
 
 #[derive(Clone, Debug)]
@@ -50,25 +49,19 @@ pub(super) enum Kind {
 pub(super) struct Placed<'a> {
     pub(super) item: std::borrow::Cow<'a, Item>,
     pub(super) content: Option<(Content, u64, ContentHash)>,
-    /// Owner from an unpacked archive.
-    pub(super) owner: Option<Owner>,
-}
-
-/// Numeric owner of new entries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) uid: u64,
-    pub(super) gid: u64,
+    /// Out of an archive: it becomes what the archive says, whatever the image has there.
+    pub(super) unpacked: bool,
 }
 
 /// Computes the entries of a COPY: links of the image are followed on the way to the
-/// destination (not with `--link`), folders that exist are not written again.
+/// destination (not with `--link`), folders that exist are not written again. `owner` is that of
+/// `--chown`; without it everything keeps its own.
 pub(super) fn place(
     rootfs: &Rootfs,
     copy: &Copy,
     items: &[Placed<'_>],
     rename: Option<&[u8]>,
-    owner: Owner,
+    owner: Option<Owner>,
     file: &Arc<SourceFile>,
 ) -> Result<Vec<Entry>, Diagnostic> {
     let plain = copy.dest.trim_matches('/').as_bytes();
@@ -86,48 +79,33 @@ pub(super) fn place(
     let mut placer = Placer {
         rootfs,
         copy,
-        owner,
+        made_by: owner.unwrap_or_default(),
         file,
         out: BTreeMap::new(),
     };
     let mut folders: HashMap<&[u8], Vec<u8>> = HashMap::new();
     for placed in items {
         let item: &Item = &placed.item;
-        placer.owner = placed.owner.unwrap_or(owner);
+        let meta = Meta {
+            mode: item.mode,
+            owner: owner.unwrap_or(item.owner),
+            unpacked: placed.unpacked,
+        };
         let path = if item.path.is_empty() {
             root.clone()
         } else {
             let (parent, name) = split(&item.path);
-            join(folders.get(parent).unwrap_or(&root), name)
+            join(&placer.inside(&root, parent, &folders), name)
         };
-        match &item.kind {
-            ItemKind::Folder => {
-                let path = placer.folder(path, item.mode)?;
-                folders.insert(&item.path, path);
-            }
-            ItemKind::Symlink(target) => placer.leaf(path, Kind::Symlink(target.clone()), 0o777)?,
-            ItemKind::File(_) => {
-                let Some((content, size, hash)) = placed.content.clone() else {
-                    continue;
-                };
-                placer.leaf(
-                    path,
-                    Kind::File {
-                        content,
-                        size,
-                        hash,
-                    },
-                    item.mode,
-                )?;
-            }
+        if let Some(path) = placer.item(placed, path, meta)? {
+            folders.insert(&item.path, path);
         }
     }
     let entry = |(path, body): (Vec<u8>, Body)| Entry {
         path,
         kind: body.kind,
         mode: body.mode,
-        uid: body.owner.uid,
-        gid: body.owner.gid,
+        owner: body.owner,
     };
     Ok(placer.out.into_iter().map(entry).collect())
 }
@@ -135,10 +113,19 @@ pub(super) fn place(
 struct Placer<'a> {
     rootfs: &'a Rootfs,
     copy: &'a Copy,
-    owner: Owner,
+    /// Owner of folders that no source names.
+    made_by: Owner,
     file: &'a Arc<SourceFile>,
     /// By path, so that the layer is in byte order.
     out: BTreeMap<Vec<u8>, Body>,
+}
+
+/// What is known of an item beside its path and content.
+#[derive(Clone, Copy)]
+struct Meta {
+    mode: u32,
+    owner: Owner,
+    unpacked: bool,
 }
 
 /// An entry without its path.
@@ -166,12 +153,42 @@ impl Placer<'_> {
         }
     }
 
-    /// Adds a folder unless it exists; gives where it really is.
-    fn folder(&mut self, path: Vec<u8>, mode: u32) -> Result<Vec<u8>, Diagnostic> {
-        if path.is_empty() {
-            return Ok(path);
+    /// Adds an item at `path`; gives where it really is if others go into it.
+    fn item(
+        &mut self,
+        placed: &Placed<'_>,
+        path: Vec<u8>,
+        meta: Meta,
+    ) -> Result<Option<Vec<u8>>, Diagnostic> {
+        let item: &Item = &placed.item;
+        match &item.kind {
+            // The destination itself is there, or made like the folders above it.
+            ItemKind::Folder if item.path.is_empty() && placed.unpacked => Ok(None),
+            ItemKind::Folder if item.path.is_empty() => self.destination(path).map(Some),
+            ItemKind::Folder => self.folder(path, meta).map(Some),
+            ItemKind::Symlink(target) => {
+                let mode = 0o777;
+                self.leaf(path, Kind::Symlink(target.clone()), Meta { mode, ..meta })?;
+                Ok(None)
+            }
+            ItemKind::File(_) => {
+                if let Some((content, size, hash)) = placed.content.clone() {
+                    let kind = Kind::File {
+                        content,
+                        size,
+                        hash,
+                    };
+                    self.leaf(path, kind, meta)?;
+                }
+                Ok(None)
+            }
         }
+    }
+
+    /// Adds a folder unless it exists; gives where it really is.
+    fn folder(&mut self, path: Vec<u8>, meta: Meta) -> Result<Vec<u8>, Diagnostic> {
         let path = match self.below(&path).map(|n| &n.kind) {
+            _ if meta.unpacked => path,
             Some(NodeKind::Symlink(_)) => {
                 let real = self.rootfs.resolve(&path);
                 if self.rootfs.is_folder(&real) {
@@ -184,24 +201,41 @@ impl Placer<'_> {
             None => path,
         };
         let mode = match &self.copy.chmod {
-            Some(chmod) => chmod.apply(mode, true),
-            None => mode,
+            Some(chmod) if !meta.unpacked => chmod.apply(meta.mode, true),
+            _ => meta.mode,
         };
         self.parents(&path)?;
-        self.put(path.clone(), Kind::Folder, mode);
+        self.put(path.clone(), Kind::Folder, mode, meta.owner);
         Ok(path)
     }
 
-    fn leaf(&mut self, path: Vec<u8>, kind: Kind, mode: u32) -> Result<(), Diagnostic> {
-        if path.is_empty()
-            || matches!(
-                self.below(&path),
-                Some(Node {
-                    kind: NodeKind::Folder,
-                    ..
-                })
-            )
-        {
+    /// Where a folder of the sources has come to lie. Archives may leave out the folders above
+    /// their members: those are found as any destination is.
+    fn inside(&self, root: &[u8], path: &[u8], known: &HashMap<&[u8], Vec<u8>>) -> Vec<u8> {
+        if let Some(place) = known.get(path) {
+            return place.clone();
+        }
+        if path.is_empty() {
+            return root.to_vec();
+        }
+        let (above, name) = split(path);
+        let place = join(&self.inside(root, above, known), name);
+        if self.copy.link {
+            return place;
+        }
+        self.rootfs.resolve(&place)
+    }
+
+    /// The folder that the content of a source folder goes into.
+    fn destination(&mut self, path: Vec<u8>) -> Result<Vec<u8>, Diagnostic> {
+        let inside = join(&path, b"_");
+        self.parents(&inside)?;
+        Ok(path)
+    }
+
+    fn leaf(&mut self, path: Vec<u8>, kind: Kind, meta: Meta) -> Result<(), Diagnostic> {
+        let below = self.below(&path).map(|n| &n.kind);
+        if path.is_empty() || (below == Some(&NodeKind::Folder) && !meta.unpacked) {
             return Err(self.conflict(
                 &path,
                 "is a folder of the image and would be replaced by a file",
@@ -217,31 +251,35 @@ impl Placer<'_> {
             return Err(self.conflict(&path, "is both a file and a folder"));
         }
         let mode = match (&self.copy.chmod, &kind) {
-            (Some(chmod), Kind::File { .. }) => chmod.apply(mode, false),
-            _ => mode,
+            (Some(chmod), Kind::File { .. }) if !meta.unpacked => chmod.apply(meta.mode, false),
+            _ => meta.mode,
         };
         self.parents(&path)?;
-        self.put(path, kind, mode);
+        self.put(path, kind, mode, meta.owner);
         Ok(())
     }
 
     fn parents(&mut self, path: &[u8]) -> Result<(), Diagnostic> {
         for (at, _) in path.iter().enumerate().filter(|(_, b)| **b == b'/') {
             let parent = &path[..at];
+            if self.out.contains_key(parent) {
+                continue;
+            }
             match self.below(parent).map(|n| &n.kind) {
                 Some(NodeKind::Folder | NodeKind::Symlink(_)) => {}
                 Some(_) => {
                     return Err(self.conflict(parent, "is a file of the image, not a folder"));
                 }
-                None if self.out.contains_key(parent) => {}
-                None => self.put(parent.to_vec(), Kind::Folder, 0o755),
+                None => {
+                    let owner = self.made_by;
+                    self.put(parent.to_vec(), Kind::Folder, 0o755, owner);
+                }
             }
         }
         Ok(())
     }
 
-    fn put(&mut self, path: Vec<u8>, kind: Kind, mode: u32) {
-        let owner = self.owner;
+    fn put(&mut self, path: Vec<u8>, kind: Kind, mode: u32, owner: Owner) {
         self.out.insert(path, Body { kind, mode, owner });
     }
 }
@@ -270,8 +308,8 @@ pub(super) fn layer_name(entries: &[Entry], epoch: i64) -> String {
         }
         let mut numbers = [0; 20];
         numbers[..4].copy_from_slice(&entry.mode.to_le_bytes());
-        numbers[4..12].copy_from_slice(&entry.uid.to_le_bytes());
-        numbers[12..].copy_from_slice(&entry.gid.to_le_bytes());
+        numbers[4..12].copy_from_slice(&entry.owner.uid.to_le_bytes());
+        numbers[12..].copy_from_slice(&entry.owner.gid.to_le_bytes());
         field(&numbers);
     }
     hasher.finalize().to_hex().as_str()[..40].to_owned()
@@ -308,8 +346,8 @@ pub(super) fn pack(
             path: &entry.path,
             kind,
             mode: entry.mode,
-            uid: entry.uid,
-            gid: entry.gid,
+            uid: entry.owner.uid,
+            gid: entry.owner.gid,
             mtime: epoch,
         };
         let failed = |e| PackError::Read(show(&entry.path), e);

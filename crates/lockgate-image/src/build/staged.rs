@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 
 use crate::context::{ContentHash, Entry, EntryKind, FileRef, Folder, Item, ItemKind, Tree};
 use crate::layer::{Layer, open_layer};
-use crate::rootfs::{NodeKind, Rootfs, split};
+use crate::rootfs::{NodeKind, Owner, Rootfs, split};
 use crate::store::{Store, StoreError};
 use crate::tar::{Limits, TarError, TarReader};
 
@@ -29,6 +29,7 @@ pub(super) fn tree_of(rootfs: &Rootfs) -> Tree {
                 tree.folders.push(Folder {
                     path: path.to_vec(),
                     mode: node.mode,
+                    owner: node.owner,
                     ..Folder::default()
                 });
                 indexes.insert(path.to_vec(), index);
@@ -52,6 +53,7 @@ pub(super) fn tree_of(rootfs: &Rootfs) -> Tree {
             name: name.into(),
             kind,
             excluded: false,
+            owner: node.owner,
         });
     }
     for folder in &mut tree.folders {
@@ -76,6 +78,7 @@ fn add_folders(tree: &mut Tree, indexes: &mut HashMap<Vec<u8>, u32>, path: &[u8]
         name: name.into(),
         kind: EntryKind::Folder(index),
         excluded: false,
+        owner: Owner::default(),
     });
     indexes.insert(path.to_vec(), index);
     index

@@ -10,6 +10,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::{Context, ContextFile, Entry, EntryKind, FileContent, Folder, Stat, Tree, join};
 use crate::ignore::{Ignore, Matched};
+use crate::rootfs::Owner;
 
 /// Most entries of a context.
 const ENTRIES_MAX: usize = 4_000_000;
@@ -231,6 +232,7 @@ impl Scanner<'_> {
                     name,
                     kind: EntryKind::Folder(index),
                     excluded,
+                    owner: Owner::default(),
                 });
                 continue;
             }
@@ -263,6 +265,7 @@ impl Scanner<'_> {
                 name,
                 kind,
                 excluded: false,
+                owner: Owner::default(),
             });
         }
         Ok(())
@@ -335,6 +338,7 @@ fn place(
             name: name.into(),
             kind,
             excluded,
+            owner: Owner::default(),
         });
     }
     for (name, file) in level.files {
@@ -354,6 +358,7 @@ fn place(
             name: name.into(),
             kind,
             excluded: false,
+            owner: Owner::default(),
         });
     }
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use super::{EntryKind, FileRef, Tree, join, show};
 use crate::ignore::{Ignore, Matched};
 use crate::pattern;
+use crate::rootfs::Owner;
 
 /// Most links followed for one source, as in the kernel.
 const LINKS_MAX: usize = 40;
@@ -30,6 +31,8 @@ pub(crate) struct Item {
     pub(crate) kind: ItemKind,
     /// Permission bits before `--chmod`.
     pub(crate) mode: u32,
+    /// Owner before `--chown`.
+    pub(crate) owner: Owner,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -338,6 +341,7 @@ impl Picker<'_> {
                     path: kept[..at].to_vec(),
                     kind: ItemKind::Folder,
                     mode: 0o755,
+                    owner: Owner::default(),
                 });
             }
         }
@@ -352,6 +356,7 @@ impl Picker<'_> {
                     path: base.clone(),
                     kind: ItemKind::Folder,
                     mode: self.tree.folder(*index).mode,
+                    owner: self.tree.folder(*index).owner,
                 });
                 self.take_folder(*index, &base, b"", &Matched::default())
             }
@@ -386,7 +391,16 @@ impl Picker<'_> {
             Node::File(file) => self.tree.entry(*file).kind.image_mode(),
             _ => 0o777,
         };
-        self.out.items.push(Item { path, kind, mode });
+        let owner = match node {
+            Node::File(file) | Node::Symlink(file) => self.tree.entry(*file).owner,
+            Node::Folder(_) | Node::Special { .. } => Owner::default(),
+        };
+        self.out.items.push(Item {
+            path,
+            kind,
+            mode,
+            owner,
+        });
         Ok(())
     }
 
@@ -414,6 +428,7 @@ impl Picker<'_> {
                     path: path.clone(),
                     kind: ItemKind::Folder,
                     mode: tree.folder(below).mode,
+                    owner: tree.folder(below).owner,
                 });
                 self.take_folder(below, &path, &inside, &matched)?;
                 // An excluded folder exists only for what is included below it.

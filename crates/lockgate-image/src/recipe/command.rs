@@ -5,6 +5,34 @@ use crate::oci::Healthcheck;
 /// Most ports that one `EXPOSE a-b` may mean.
 const PORTS_MAX: u32 = 65_535;
 
+/// Shortest time of a health check, in nanoseconds; engines refuse less.
+const DURATION_NS_MIN: i64 = 1_000_000;
+/// Signals by name, without `SIG` (signal(7)); those of real time have numbers behind.
+const SIGNALS: [&str; 36] = [
+    "ABRT", "ALRM", "BUS", "CHLD", "CLD", "CONT", "FPE", "HUP", "ILL", "INT", "IO", "IOT", "KILL",
+    "PIPE", "POLL", "PROF", "PWR", "QUIT", "RTMAX", "RTMIN", "SEGV", "STKFLT", "STOP", "SYS",
+    "TERM", "TRAP", "TSTP", "TTIN", "TTOU", "URG", "USR1", "USR2", "VTALRM", "WINCH", "XCPU",
+    "XFSZ",
+];
+/// How far a real-time signal may be from the first or the last.
+const REAL_TIME_MAX: u8 = 15;
+
+/// Whether this names a signal: a number, or a name with or without `SIG`.
+pub(super) fn is_signal(text: &str) -> bool {
+    if let Ok(number) = text.parse::<u32>() {
+        return number != 0;
+    }
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG").unwrap_or(&upper);
+    let near = |first: &str, most| {
+        let distance = name.strip_prefix(first)?.parse::<u8>().ok()?;
+        Some((1..=most).contains(&distance))
+    };
+    SIGNALS.contains(&name)
+        || near("RTMIN+", REAL_TIME_MAX) == Some(true)
+        || near("RTMAX-", REAL_TIME_MAX - 1) == Some(true)
+}
+
 /// Keys `port/protocol` of an EXPOSE argument; a range gives several.
 pub(super) fn parse_ports(text: &str) -> Result<Vec<String>, String> {
     let (range, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -73,5 +101,8 @@ pub(super) fn health_flag(health: &mut Healthcheck, name: &str, value: &str) -> 
     };
     *slot = parse_duration(value)
         .ok_or_else(|| format!("`{value}` is no duration, for example `30s`"))?;
+    if *slot > 0 && *slot < DURATION_NS_MIN {
+        return Err(format!("`{value}` is shorter than `1ms`"));
+    }
     Ok(())
 }

@@ -205,12 +205,15 @@ impl<'a> Work<'a> {
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "_-.".contains(c));
             if taken {
-                self.error(
-                    codes::DOCKERFILE_SYNTAX,
-                    format!("stage `{}` exists already", name.text),
-                    name.span,
-                );
-            } else if !letter || !plain || name.text.eq_ignore_ascii_case("scratch") {
+                let message = format!("stage `{}` exists already and is hidden by this", name.text);
+                self.diagnostics
+                    .push(Diagnostic::warning(codes::DOCKERFILE_SYNTAX, message).at(
+                        &self.dockerfile.file,
+                        name.span,
+                        "",
+                    ));
+            }
+            if !letter || !plain || name.text.eq_ignore_ascii_case("scratch") {
                 self.error(
                     codes::DOCKERFILE_SYNTAX,
                     format!("`{}` cannot name a stage", name.text),
@@ -241,9 +244,9 @@ impl<'a> Work<'a> {
         }
     }
 
-    /// Stage names compare without regard to case.
+    /// Stage names compare without regard to case; of two with one name the later counts.
     fn find_stage(&self, name: &str) -> Option<usize> {
-        self.stages.iter().position(|s| {
+        self.stages.iter().rposition(|s| {
             s.name
                 .as_deref()
                 .is_some_and(|n| n.eq_ignore_ascii_case(name))
@@ -364,7 +367,7 @@ fn from_flags(instruction: &Instruction) -> impl Iterator<Item = (&str, Span)> {
 pub(super) fn find_from(earlier: &[StageHead], value: &str) -> Option<usize> {
     earlier
         .iter()
-        .position(|s| {
+        .rposition(|s| {
             s.name
                 .as_deref()
                 .is_some_and(|n| n.eq_ignore_ascii_case(value))

@@ -62,15 +62,11 @@ impl Scope {
         scope
     }
 
+    /// Declares an argument; without a value it stays what it was.
     pub(super) fn set_arg(&mut self, name: &str, value: Option<String>) {
         self.secrets.remove(name);
-        match value {
-            Some(value) => {
-                self.args.insert(name.to_owned(), value);
-            }
-            None => {
-                self.args.remove(name);
-            }
+        if let Some(value) = value {
+            self.args.insert(name.to_owned(), value);
         }
     }
 
@@ -80,8 +76,10 @@ impl Scope {
         self.secrets.insert(name.to_owned());
     }
 
-    /// Later values replace earlier ones in place.
+    /// Later values replace earlier ones in place, and an argument of that name.
     pub(super) fn set_env(&mut self, name: &str, value: String) {
+        self.args.remove(name);
+        self.secrets.remove(name);
         match self.env.iter_mut().find(|(n, _)| n == name) {
             Some(slot) => slot.1 = value,
             None => self.env.push((name.to_owned(), value)),
@@ -98,25 +96,20 @@ impl Scope {
     /// The first secret argument that `text` mentions.
     pub(super) fn secret_in<'a>(&'a self, text: &str) -> Option<&'a str> {
         self.secrets.iter().map(String::as_str).find(|name| {
-            let in_env = self.env.iter().any(|(n, _)| n == name);
-            !in_env
-                && text.match_indices('$').any(|(at, _)| {
-                    let rest = text[at + 1..].trim_start_matches('{');
-                    rest.strip_prefix(*name).is_some_and(|after| {
-                        !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
-                    })
+            text.match_indices('$').any(|(at, _)| {
+                let rest = text[at + 1..].trim_start_matches('{');
+                rest.strip_prefix(*name).is_some_and(|after| {
+                    !after.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_')
                 })
+            })
         })
     }
 }
 
 impl Variables for Scope {
     fn find(&self, name: &str) -> Option<&str> {
-        // ENV beats ARG of the same name.
-        self.env
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
-            .or_else(|| self.args.get(name).map(String::as_str))
+        // An argument that is still here was declared after an ENV of its name.
+        let in_env = || self.env.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+        self.args.get(name).or_else(in_env).map(String::as_str)
     }
 }

@@ -6,7 +6,7 @@ use lockgate_diag::codes::image as codes;
 use lockgate_diag::{Code, Diagnostic, Span};
 use lockgate_model::Digest;
 
-use super::command::{health_flag, parse_ports};
+use super::command::{health_flag, is_signal, parse_ports};
 use super::copy::{self, absolute};
 use super::scope::{PassedArgs, Scope};
 use super::{Action, Base, Outline, Stage, StageHead, Step};
@@ -221,11 +221,11 @@ impl Evaluation<'_> {
                 self.config.labels.extend(pairs);
             }
             Keyword::Cmd => {
-                self.config.cmd = Some(self.command(i.json.clone(), &i.rest.text));
+                self.config.cmd = self.command(i.json.clone(), &i.rest.text);
                 self.cmd_set = true;
             }
             Keyword::Entrypoint => {
-                self.config.entrypoint = Some(self.command(i.json.clone(), &i.rest.text));
+                self.config.entrypoint = self.command(i.json.clone(), &i.rest.text);
                 if !self.cmd_set {
                     self.config.cmd = None;
                 }
@@ -250,7 +250,13 @@ impl Evaluation<'_> {
             }
             Keyword::User => self.config.user = self.expand(&i.rest.text, i.rest.span)?,
             Keyword::Stopsignal => {
-                self.config.stop_signal = self.expand(&i.rest.text, i.rest.span)?
+                let signal = self.expand(&i.rest.text, i.rest.span)?;
+                if !is_signal(&signal) {
+                    let message = format!("`{signal}` is no signal, for example `SIGTERM`");
+                    self.error(codes::INSTRUCTION_ARGUMENTS, message, i.rest.span);
+                    return None;
+                }
+                self.config.stop_signal = signal;
             }
             Keyword::Healthcheck => self.healthcheck(i)?,
             Keyword::Maintainer => self.author = Some(i.rest.text.clone()),
@@ -358,9 +364,9 @@ impl Evaluation<'_> {
         }
     }
 
-    /// The JSON form as it is; the shell form behind the shell.
-    fn command(&self, json: Option<Vec<String>>, text: &str) -> Vec<String> {
-        json.unwrap_or_else(|| {
+    /// The JSON form as it is; the shell form behind the shell. An empty list is no command.
+    fn command(&self, json: Option<Vec<String>>, text: &str) -> Option<Vec<String>> {
+        let line = json.unwrap_or_else(|| {
             let mut line = self
                 .config
                 .shell
@@ -368,7 +374,8 @@ impl Evaluation<'_> {
                 .unwrap_or_else(|| vec!["/bin/sh".to_owned(), "-c".to_owned()]);
             line.push(text.to_owned());
             line
-        })
+        });
+        Some(line).filter(|line| !line.is_empty())
     }
 
     fn expose(&mut self, i: &Instruction) {

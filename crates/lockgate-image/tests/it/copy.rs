@@ -143,7 +143,6 @@ async fn archives_are_unpacked_by_content() {
     std::io::Write::write_all(&mut gzip, &tar).unwrap();
     bench.file("plain.tar", &tar);
     bench.file("misnamed.txt", gzip.finish().unwrap());
-    bench.file("x.tar.bz2", "BZh91AY");
     let rows = [
         ("o", "755/"),
         ("o/dir", "755/"),
@@ -153,21 +152,6 @@ async fn archives_are_unpacked_by_content() {
     for name in ["plain.tar", "misnamed.txt"] {
         check(&bench, &format!("FROM scratch\nADD {name} /o/\n"), &rows).await;
     }
-    check(
-        &bench,
-        "FROM scratch\nADD --unpack=false x.tar.bz2 /o/\n",
-        &[("o", "755/"), ("o/x.tar.bz2", "644 BZh91AY")],
-    )
-    .await;
-    let refused = bench
-        .build("FROM scratch\nADD x.tar.bz2 /o/\n")
-        .await
-        .unwrap_err()
-        .diagnostics();
-    assert_eq!(
-        refused[0].message,
-        "`x.tar.bz2` is compressed with bzip2, which ADD does not unpack in process"
-    );
 }
 
 #[tokio::test]

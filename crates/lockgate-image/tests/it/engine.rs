@@ -2,18 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use lockgate_image::gate::{GatePolicy, evaluate};
 use lockgate_image::{
     BuildError, BuildRequest, Builder, Engine, Image, ImageRecord, OsArch, Registries,
-    RegistryResolver, RegistrySettings, Silent,
+    RegistryResolver, Silent,
 };
 use lockgate_model::{Clock as _, ImageReference};
 use lockgate_testkit::docker::Docker;
 use lockgate_testkit::registry::Registry;
 
-use crate::registry::Fixed;
+use crate::registry::registries;
 use crate::support::{Bench, Frozen};
 
 /// A bench with an engine and a base image in a registry.
@@ -43,11 +42,7 @@ impl Works {
         }
         let built = bench.build("FROM scratch\nCOPY bin /bin\nENV A=base").await;
         let digest = built.unwrap().digest;
-        let settings = RegistrySettings {
-            retry_pause: Duration::from_millis(1),
-            ..RegistrySettings::default()
-        };
-        let client = Registries::new(settings, Arc::new(Frozen), Arc::new(Fixed));
+        let client = registries(None, None);
         let base = format!("{}/base:1", registry.address());
         let base = ImageReference::parse(&base).unwrap();
         client.push(&bench.store, &digest, &base).await.unwrap();

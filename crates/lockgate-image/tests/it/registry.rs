@@ -16,7 +16,7 @@ use lockgate_testkit::registry::{PASSWORD, Registry, USER};
 use crate::support::{Bench, Frozen};
 
 /// The same "random" number always.
-pub(crate) struct Fixed;
+struct Fixed;
 
 impl Rng for Fixed {
     fn fill(&self, buffer: &mut [u8]) {
@@ -24,7 +24,7 @@ impl Rng for Fixed {
     }
 }
 
-fn registries(docker_config: Option<PathBuf>, path: Option<String>) -> Registries {
+pub(crate) fn registries(docker_config: Option<PathBuf>, path: Option<String>) -> Registries {
     let settings = RegistrySettings {
         docker_config,
         helper_env: path.map(|p| ("PATH".to_owned(), p)).into_iter().collect(),
@@ -77,6 +77,28 @@ async fn pull(
     fetched.map_err(|e| e.to_string()).map(|()| digest)
 }
 
+/// A registry with an image as `base:1`.
+struct Pushed {
+    bench: Bench,
+    registry: Registry,
+    client: Registries,
+    digest: Digest,
+}
+
+async fn pushed() -> Pushed {
+    let (bench, registry) = (Bench::new(), Registry::start().unwrap());
+    let digest = image(&bench).await;
+    let client = registries(None, None);
+    let target = reference(registry.address(), "base:1");
+    client.push(&bench.store, &digest, &target).await.unwrap();
+    Pushed {
+        bench,
+        registry,
+        client,
+        digest,
+    }
+}
+
 #[tokio::test]
 async fn what_is_pushed_comes_back_and_is_a_base() {
     let (bench, registry) = (Bench::new(), Registry::start().unwrap());
@@ -108,11 +130,12 @@ async fn what_is_pushed_comes_back_and_is_a_base() {
 
 #[tokio::test]
 async fn a_cut_pull_goes_on_where_it_was_cut() {
-    let (bench, registry) = (Bench::new(), Registry::start().unwrap());
-    let digest = image(&bench).await;
-    let client = registries(None, None);
-    let target = reference(registry.address(), "base:1");
-    client.push(&bench.store, &digest, &target).await.unwrap();
+    let Pushed {
+        bench,
+        registry,
+        client,
+        digest,
+    } = pushed().await;
     let proxy = Proxy::start(registry.address()).unwrap();
     let layer = layer_of(&bench.store, &digest).digest.to_string();
     proxy.break_next(2, "GET", &layer, Fault::CutAnswer(150_000));
@@ -151,11 +174,12 @@ async fn a_cut_push_starts_the_blob_again() {
 
 #[tokio::test]
 async fn calls_are_repeated_when_the_registry_says_later_and_not_when_it_says_no() {
-    let (bench, registry) = (Bench::new(), Registry::start().unwrap());
-    let digest = image(&bench).await;
-    let client = registries(None, None);
-    let target = reference(registry.address(), "base:1");
-    client.push(&bench.store, &digest, &target).await.unwrap();
+    let Pushed {
+        registry,
+        client,
+        digest,
+        ..
+    } = pushed().await;
     let proxy = Proxy::start(registry.address()).unwrap();
     let later = Fault::Answer(429, vec![("retry-after", "0".to_owned())]);
     proxy.break_next(2, "HEAD", "/manifests/", later);
@@ -283,11 +307,12 @@ async fn a_token_is_fetched_once_and_stays_at_its_registry() {
 
 #[tokio::test]
 async fn content_with_another_digest_is_refused_and_not_kept() {
-    let (bench, registry) = (Bench::new(), Registry::start().unwrap());
-    let digest = image(&bench).await;
-    let client = registries(None, None);
-    let target = reference(registry.address(), "base:1");
-    client.push(&bench.store, &digest, &target).await.unwrap();
+    let Pushed {
+        bench,
+        registry,
+        client,
+        digest,
+    } = pushed().await;
     let layer = layer_of(&bench.store, &digest);
     let forged = vec![b'x'; usize::try_from(layer.size).unwrap()];
     for (path, body) in [
@@ -314,11 +339,12 @@ async fn content_with_another_digest_is_refused_and_not_kept() {
 
 #[tokio::test]
 async fn a_registry_that_tells_no_digest_is_hashed() {
-    let (bench, registry) = (Bench::new(), Registry::start().unwrap());
-    let digest = image(&bench).await;
-    let client = registries(None, None);
-    let target = reference(registry.address(), "base:1");
-    client.push(&bench.store, &digest, &target).await.unwrap();
+    let Pushed {
+        registry,
+        client,
+        digest,
+        ..
+    } = pushed().await;
     let proxy = Proxy::start(registry.address()).unwrap();
     let silent = Fault::WithoutHeader("docker-content-digest");
     proxy.break_next(2, "HEAD", "/manifests/", silent.clone());

@@ -33,7 +33,12 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// One whose temporary folder is in `parent`.
+    pub(crate) fn below(parent: &Path) -> Self {
+        let folder = tempfile::tempdir_in(parent).unwrap();
         let store = Store::open(&folder.path().join("store")).unwrap();
         let builder = Builder::new(
             store.clone(),
@@ -142,14 +147,26 @@ pub(crate) fn expect(rows: &[(&str, &str)]) -> BTreeMap<String, String> {
 
 /// An image of the store with these uncompressed layers.
 pub(crate) fn layered_image(bench: &Bench, layers: &[Vec<u8>]) -> Digest {
+    let plain = |layer: &Vec<u8>| {
+        let media_type = "application/vnd.oci.image.layer.v1.tar";
+        (layer.clone(), layer.clone(), media_type)
+    };
+    image_of_layers(bench, &layers.iter().map(plain).collect::<Vec<_>>())
+}
+
+/// An image of these layers: the archive, the blob that holds it, the blob's media type.
+pub(crate) fn image_of_layers(bench: &Bench, layers: &[(Vec<u8>, Vec<u8>, &str)]) -> Digest {
     let mut descriptors = Vec::new();
-    for layer in layers {
-        let blob = bench.store.write_blob(layer).unwrap();
+    for (_, blob, media_type) in layers {
+        let blob = bench.store.write_blob(blob).unwrap();
         descriptors.push(serde_json::json!({
-            "mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": blob.digest.to_string(), "size": blob.size,
+            "mediaType": media_type, "digest": blob.digest.to_string(), "size": blob.size,
         }));
     }
-    let diff_ids: Vec<String> = layers.iter().map(|l| Digest::of(l).to_string()).collect();
+    let diff_ids: Vec<String> = layers
+        .iter()
+        .map(|(tar, ..)| Digest::of(tar).to_string())
+        .collect();
     let config = serde_json::json!({
         "architecture": "amd64", "os": "linux", "config": {"Env": ["PATH=/bin"], "Entrypoint": null},
         "rootfs": {"type": "layers", "diff_ids": diff_ids},
