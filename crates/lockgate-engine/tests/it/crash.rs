@@ -29,12 +29,14 @@ pub(crate) fn check_world(stack: &Stack, program: &Program, about: &str) {
         let thing = stack.world.thing(&res.name).expect("a thing");
         let entry = stack.entry(&res.name);
         assert_eq!(thing.inputs, entry.inputs, "{about}: {}", res.name);
-        let own: PropertyMap = thing
-            .inputs
-            .into_iter()
-            .filter(|(name, _)| !res.links.contains_key(name))
-            .collect();
-        assert_eq!(own, res.inputs, "{about}: {}", res.name);
+        let ignored = &res.options.ignore_changes;
+        let own = |inputs: PropertyMap| -> PropertyMap {
+            let own = inputs.into_iter();
+            own.filter(|(name, _)| !res.links.contains_key(name) && !ignored.contains(name))
+                .collect()
+        };
+        let wanted = own(res.inputs.clone());
+        assert_eq!(own(thing.inputs), wanted, "{about}: {}", res.name);
         assert!(
             stack.world.0.lock().things.contains_key(&entry.id),
             "{about}"

@@ -1,6 +1,9 @@
 //! Random runs: any valid state × any program × failing providers × any operation, killed
-//! anywhere. Every prefix of every journal is a valid state (checked by `Stack::run`), and a last
-//! clean run leaves exactly what its program wants.
+//! anywhere. Every prefix of every journal is a valid state (checked by `Stack::run`), nothing that
+//! is protected goes, nothing is made before or removed under what it is connected with (checked by
+//! the world), and a last clean run leaves exactly what its program wants.
+
+use std::sync::Arc;
 
 use lockgate_engine::source::Alias;
 use lockgate_engine::{Operation, Options};
@@ -25,6 +28,9 @@ struct Shape {
     parent: Option<usize>,
     replace_with: Option<usize>,
     delete_first: Option<bool>,
+    protect: Option<bool>,
+    ignores: bool,
+    replaces: bool,
 }
 
 fn shape() -> impl Strategy<Value = Shape> {
@@ -34,9 +40,20 @@ fn shape() -> impl Strategy<Value = Shape> {
         (earlier(), earlier(), earlier(), earlier()),
         proptest::option::weighted(0.1, 0..NAMES),
         proptest::option::weighted(0.2, any::<bool>()),
+        (
+            proptest::option::weighted(0.2, any::<bool>()),
+            proptest::bool::weighted(0.15),
+            proptest::bool::weighted(0.15),
+        ),
     )
         .prop_map(
-            |((kind, value, fixed), (link, fixed_link, after, parent), replace_with, first)| {
+            |(
+                (kind, value, fixed),
+                (link, fixed_link, after, parent),
+                replace_with,
+                first,
+                (protect, ignores, replaces),
+            )| {
                 Shape {
                     kind,
                     value,
@@ -47,6 +64,9 @@ fn shape() -> impl Strategy<Value = Shape> {
                     parent,
                     replace_with,
                     delete_first: first,
+                    protect,
+                    ignores,
+                    replaces,
                 }
             },
         )
@@ -107,6 +127,13 @@ fn build(name: usize, shape: &Shape, earlier: &[Res]) -> Res {
     }
     built.options(|o| {
         o.delete_before_replace = shape.delete_first;
+        o.protect = shape.protect;
+        if shape.ignores {
+            o.ignore_changes = vec!["v".to_owned()];
+        }
+        if shape.replaces {
+            o.replace_on_changes = vec!["v".to_owned()];
+        }
         // The same resource may have been of the other type in an earlier program.
         if shape.kind == 2 {
             o.aliases = vec![Alias::Urn(urn("test:index:First", &name))];
@@ -165,8 +192,53 @@ fn round() -> impl Strategy<Value = Round> {
         )
 }
 
+/// Whether something is deleted before what depends on it could let go of it.
+fn deletes_first(program: &Program) -> bool {
+    program.resources.iter().any(|res| {
+        res.type_token.ends_with(":First") || res.options.delete_before_replace == Some(true)
+    })
+}
+
+/// Ids of protected things that this program has no word about, or still protects.
+fn untouchable(stack: &Stack, program: Option<&Program>) -> Vec<String> {
+    let released = |name: &str| {
+        let resources = program.map(|program| &program.resources);
+        let found = resources.into_iter().flatten().find(|res| res.name == name);
+        found.is_some_and(|res| res.options.protect != Some(true))
+    };
+    stack
+        .snapshot
+        .resources
+        .iter()
+        .filter(|entry| entry.custom && entry.protect && !entry.delete)
+        .filter(|entry| !released(entry.urn.as_ref().map_or("", |urn| urn.name())))
+        .map(|entry| entry.id.clone())
+        .filter(|id| stack.world.0.lock().things.contains_key(id))
+        .collect()
+}
+
+/// What people do by hand before they let a protected resource go.
+fn unprotect(stack: &mut Stack) {
+    for entry in &mut stack.snapshot.resources {
+        Arc::make_mut(entry).protect = false;
+    }
+    for pending in &mut stack.snapshot.pending {
+        Arc::make_mut(&mut pending.resource).protect = false;
+    }
+}
+
 async fn play(rounds: Vec<Round>, last: Program) {
     let mut stack = Stack::default();
+    let programs = || rounds.iter().map(|round| &round.program).chain([&last]);
+    // A resource outside the targets keeps its connection with one that a targeted run removes.
+    let targeted = rounds.iter().any(|round| round.target.is_some());
+    stack.world.0.lock().orderly = !targeted && !programs().any(deletes_first);
+    // A create without an answer is repeated as it was, though what it names may be gone by then.
+    let lost = |round: &Round| {
+        let mut failures = round.failures.iter();
+        round.limit.is_some() || failures.any(|(_, _, failure)| *failure == Failure::LostBefore)
+    };
+    stack.world.0.lock().answered = !rounds.iter().any(lost);
     for round in rounds {
         for (verb, name, failure) in &round.failures {
             let verb = ["create", "update", "delete", "read", "check"][usize::from(*verb)];
@@ -187,8 +259,14 @@ async fn play(rounds: Vec<Round>, last: Program) {
         stack.journal_limit = round.limit.unwrap_or(usize::MAX);
         let source = matches!(round.operation, Operation::Up | Operation::Preview)
             .then(|| round.program.clone());
+        let kept = untouchable(&stack, source.as_ref());
         stack.run(round.operation, source).await;
-        stack.world.0.lock().script.clear();
+        let mut world = stack.world.0.lock();
+        for id in kept {
+            assert!(world.things.contains_key(&id), "{id} was protected");
+        }
+        assert_eq!(world.disorder, [""; 0]);
+        world.script.clear();
     }
     stack.options = Options::default();
     stack.journal_limit = usize::MAX;
@@ -196,12 +274,15 @@ async fn play(rounds: Vec<Round>, last: Program) {
         fails: false,
         ..last
     };
+    unprotect(&mut stack);
     stack.up(wanted.clone()).await.good();
     check_world(&stack, &wanted, "the last clean run");
     let again = stack.up(wanted).await.good();
     assert_eq!(again.calls, [""; 0], "one clean run was not enough");
+    unprotect(&mut stack);
     stack.destroy().await.good();
     check_world(&stack, &program(vec![]), "after destroy");
+    assert_eq!(stack.world.0.lock().disorder, [""; 0]);
 }
 
 proptest! {

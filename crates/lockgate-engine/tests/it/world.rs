@@ -54,6 +54,12 @@ pub(crate) struct Inner {
     pub(crate) trap: Option<(String, CancellationToken)>,
     /// Configured provider settings, in order.
     pub(crate) configured: Vec<PropertyMap>,
+    /// No thing may go while another is connected with it.
+    pub(crate) orderly: bool,
+    /// Every create had an answer, so that none is repeated later.
+    pub(crate) answered: bool,
+    /// Calls that came too early: on what is not there yet, or is still in use.
+    pub(crate) disorder: Vec<String>,
     /// Calls under way, and the most there ever were.
     running: usize,
     pub(crate) running_max: usize,
@@ -115,6 +121,17 @@ impl World {
         inner.script.remove(&call)
     }
 
+    /// Notes connections of `inputs` to what does not exist.
+    fn check_links(inner: &mut Inner, name: &str, inputs: &PropertyMap) {
+        for id in links(inputs) {
+            if inner.answered && !inner.things.contains_key(id) {
+                inner
+                    .disorder
+                    .push(format!("{name} is connected with {id}, which is gone"));
+            }
+        }
+    }
+
     async fn busy(&self) {
         {
             let mut inner = self.0.lock();
@@ -124,6 +141,12 @@ impl World {
         tokio::task::yield_now().await;
         self.0.lock().running -= 1;
     }
+}
+
+/// Ids of the things that inputs come from.
+fn links(inputs: &PropertyMap) -> impl Iterator<Item = &str> {
+    let texts = inputs.values().filter_map(Value::as_str);
+    texts.filter_map(|text| text.strip_prefix("out of "))
 }
 
 fn lost() -> ProviderError {
@@ -235,6 +258,7 @@ impl Provider for World {
                     inner.next += 1;
                     let id = format!("id-{}", inner.next);
                     inner.keys.insert(req.idempotency_key, id.clone());
+                    Self::check_links(&mut inner, ctx.urn.name(), &req.inputs);
                     let thing = Thing {
                         name: ctx.urn.name().to_owned(),
                         inputs: req.inputs.clone(),
@@ -260,6 +284,7 @@ impl Provider for World {
         self.busy().await;
         {
             let mut inner = self.0.lock();
+            Self::check_links(&mut inner, ctx.urn.name(), &req.inputs);
             let Some(thing) = inner.things.get_mut(&req.id) else {
                 return Err(ProviderError::failed(format!("{} does not exist", req.id)));
             };
@@ -272,7 +297,22 @@ impl Provider for World {
     async fn delete(&self, ctx: &CallContext, req: DeleteRequest) -> Result<(), ProviderError> {
         let failure = before(self.scripted("delete", ctx))?;
         self.busy().await;
-        self.0.lock().things.remove(&req.id);
+        {
+            let mut inner = self.0.lock();
+            inner.things.remove(&req.id);
+            let used = |thing: &&Thing| links(&thing.inputs).any(|id| id == req.id);
+            let users: Vec<String> = inner
+                .things
+                .values()
+                .filter(used)
+                .map(|t| t.name.clone())
+                .collect();
+            if inner.orderly && !users.is_empty() {
+                inner
+                    .disorder
+                    .push(format!("{} went before {users:?}", ctx.urn.name()));
+            }
+        }
         match failure {
             Some(Failure::LostAfter) => Err(lost()),
             _ => Ok(()),
