@@ -115,11 +115,16 @@ pub fn chunked(bytes: &[u8]) {
         let (first, second) = bytes.split_at(at);
         assert_eq!(decode(&[first, second]), whole, "cut at {at}");
     }
+    let read = reference::chunked(bytes);
     let Some((data, rest)) = whole else {
+        assert!(
+            !read.is_some_and(|read| read.plain),
+            "nothing is wrong with it"
+        );
         return;
     };
-    let read = reference::chunked(bytes).expect("the grammar knows what was taken");
-    assert_eq!((read.0.as_slice(), read.1), (data.as_slice(), rest));
+    let read = read.expect("the grammar knows what was taken");
+    assert_eq!((read.data.as_slice(), read.rest), (data.as_slice(), rest));
     let mut again = Vec::new();
     for part in data.chunks(1 + data.len() / 3) {
         put_chunk(&mut again, part);

@@ -105,10 +105,20 @@ impl Head {
     }
 }
 
-/// The data of a chunked body and the count of bytes after it.
-pub(super) fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
+/// A chunked body.
+pub(super) struct Chunked {
+    pub(super) data: Vec<u8>,
+    /// Bytes after it.
+    pub(super) rest: usize,
+    /// Without anything that a strict reader may refuse.
+    pub(super) plain: bool,
+}
+
+/// Reads a chunked body.
+pub(super) fn chunked(bytes: &[u8]) -> Option<Chunked> {
     let mut rest = bytes;
     let mut data = Vec::new();
+    let mut plain = true;
     loop {
         let (line, after) = line(rest)?;
         let end = line.iter().position(|b| *b == b';').unwrap_or(line.len());
@@ -116,6 +126,7 @@ pub(super) fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
             return None;
         }
+        plain &= end == line.len() && digits.len() <= 8;
         let size = usize::from_str_radix(digits, 16).ok()?;
         rest = after;
         if size == 0 {
@@ -128,8 +139,10 @@ pub(super) fn chunked(bytes: &[u8]) -> Option<(Vec<u8>, usize)> {
         let (line, after) = line(rest)?;
         rest = after;
         if line.is_empty() {
-            return Some((data, rest.len()));
+            let rest = rest.len();
+            return Some(Chunked { data, rest, plain });
         }
+        plain = false;
         let colon = line.iter().position(|b| *b == b':')?;
         if colon == 0 || !line[..colon].iter().all(|b| is_token(*b)) {
             return None;
