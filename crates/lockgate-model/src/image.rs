@@ -118,6 +118,9 @@ impl ImageReference {
             Some(_) => ("docker.io".to_owned(), name.to_owned()),
             None => ("docker.io".to_owned(), format!("library/{name}")),
         };
+        if !valid_registry(&registry) {
+            return Err(error("the registry is no host with an optional port"));
+        }
         if repository.split('/').any(|part| !valid_component(part)) {
             return Err(error(
                 "the repository must be lower-case letters, digits and . _ - /",
@@ -145,6 +148,30 @@ impl ImageReference {
             ..self.clone()
         }
     }
+}
+
+/// A name or an address in brackets, and a port.
+fn valid_registry(registry: &str) -> bool {
+    let port_at = registry.rfind(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match registry[port_at..].find(':') {
+        Some(colon) => {
+            let (host, port) = registry.split_at(port_at + colon);
+            (host, Some(&port[1..]))
+        }
+        None => (registry, None),
+    };
+    let host_ok = match host.strip_prefix('[').and_then(|h| h.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => host.split('.').all(|label| {
+            let edge = |b: Option<u8>| b.is_some_and(|b| b.is_ascii_alphanumeric());
+            edge(label.bytes().next())
+                && edge(label.bytes().last())
+                && label
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        }),
+    };
+    host_ok && port.is_none_or(|port| port.parse::<u16>().is_ok())
 }
 
 fn valid_tag(tag: &str) -> bool {
@@ -205,7 +232,31 @@ mod tests {
         ] {
             assert_eq!(ImageReference::parse(text).unwrap().to_string(), expected);
         }
-        for text in ["", "Nginx", "a//b", "a:", "a@sha256:12", "a:b:c"] {
+        for text in [
+            "localhost:5000/a",
+            "[::1]:5000/a",
+            "a-b.c_d/x",
+            "10.0.0.1/a",
+        ] {
+            let good = ImageReference::parse(text).is_ok();
+            assert_eq!(good, !text.contains('_'), "{text}");
+        }
+        for text in [
+            "",
+            "Nginx",
+            "a//b",
+            "a:",
+            "a@sha256:12",
+            "a:b:c",
+            "a.b\0/c",
+            "a.b?q=/c",
+            "u@a.b/c",
+            "..a/b",
+            "a.:1/b",
+            "a.b:x/c",
+            "a.b:99999/c",
+            "[x.]/y",
+        ] {
             assert!(ImageReference::parse(text).is_err(), "{text} was accepted");
         }
     }
