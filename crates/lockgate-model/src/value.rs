@@ -121,6 +121,17 @@ impl Value {
                     .map(|(key, value)| (key.clone(), value.without_secrets()))
                     .collect(),
             ),
+            Self::Archive(Archive {
+                hash,
+                source: ArchiveSource::Assets(assets),
+            }) => {
+                let entries = assets.iter();
+                let clear = entries.map(|(key, value)| (key.clone(), value.without_secrets()));
+                Self::Archive(Archive {
+                    hash: hash.clone(),
+                    source: ArchiveSource::Assets(clear.collect()),
+                })
+            }
             other => other.clone(),
         }
     }
@@ -285,5 +296,11 @@ mod tests {
         assert!(!shown.contains("canary"), "{shown}");
         assert!(value.contains_secret());
         assert!(!value.without_secrets().contains_secret());
+        let archive = Value::Archive(Archive {
+            hash: None,
+            source: ArchiveSource::Assets([("a".to_owned(), value)].into()),
+        });
+        assert!(archive.contains_secret());
+        assert!(!archive.without_secrets().contains_secret());
     }
 }
