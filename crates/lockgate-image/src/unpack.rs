@@ -161,19 +161,10 @@ impl<'a> Unpacker<'a> {
             return self.set_root(member);
         }
         let (parent_path, name) = split(&member.path);
-        let parent = self.folder(parent_path)?;
         if let Some(hidden) = name.strip_prefix(b".wh.") {
-            return match hidden {
-                b".wh..opq" => self.clear(&parent, parent_path),
-                b"" | b"." | b".." => Err(io::Error::new(
-                    io::ErrorKind::InvalidData,
-                    "malformed whiteout",
-                )),
-                // Other aufs bookkeeping files carry no content of the image.
-                hidden if hidden.starts_with(b".wh.") => Ok(()),
-                hidden => remove(parent.as_fd(), OsStr::from_bytes(hidden), 0),
-            };
+            return self.hide(parent_path, hidden);
         }
+        let parent = self.folder(parent_path)?;
         let name = OsStr::from_bytes(name);
         self.written.insert(member.path.clone());
         match member.kind {
@@ -234,6 +225,27 @@ impl<'a> Unpacker<'a> {
         }
     }
 
+    /// Does what the whiteout of `hidden` in a folder says.
+    fn hide(&self, folder: &[u8], hidden: &[u8]) -> io::Result<()> {
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "malformed whiteout",
+            ));
+        }
+        // What is not there needs no hiding, and must not come to be by it.
+        let parent = match self.open(folder) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other?,
+        };
+        match hidden {
+            b".wh..opq" => self.clear(&parent, folder),
+            // Other aufs bookkeeping files carry no content of the image.
+            hidden if hidden.starts_with(b".wh.") => Ok(()),
+            hidden => remove(parent.as_fd(), OsStr::from_bytes(hidden), 0),
+        }
+    }
+
     fn make_folder(&mut self, parent: &OwnedFd, name: &OsStr, member: &Member) -> io::Result<()> {
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let folder = match fs::openat(parent, name, flags, Mode::empty()) {
@@ -263,19 +275,21 @@ impl<'a> Unpacker<'a> {
         self.own(self.root.as_fd(), member)
     }
 
-    /// Opens a folder with links resolved inside the root; missing ones are created.
+    /// Opens a folder with links resolved inside the root.
+    fn open(&self, path: &[u8]) -> Result<OwnedFd, Errno> {
+        let path = if path.is_empty() { b"." } else { path };
+        fs::openat2(
+            self.root,
+            OsStr::from_bytes(path),
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
+        )
+    }
+
+    /// As [`Self::open`]; missing folders are created.
     fn folder(&self, path: &[u8]) -> io::Result<OwnedFd> {
-        let open = |path: &[u8]| {
-            let path = if path.is_empty() { b"." } else { path };
-            fs::openat2(
-                self.root,
-                OsStr::from_bytes(path),
-                OFlags::DIRECTORY | OFlags::CLOEXEC,
-                Mode::empty(),
-                ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS,
-            )
-        };
-        match open(path) {
+        match self.open(path) {
             Err(Errno::NOENT) if !path.is_empty() => {
                 let (above, name) = split(path);
                 let parent = self.folder(above)?;
@@ -289,7 +303,7 @@ impl<'a> Unpacker<'a> {
                     other => other?,
                 }
                 fs::chmodat(&parent, name, Mode::from_raw_mode(0o755), AtFlags::empty())?;
-                Ok(open(path)?)
+                Ok(self.open(path)?)
             }
             // A file of a lower layer where this one has a folder.
             Err(Errno::NOTDIR) if !path.is_empty() => {
@@ -298,7 +312,7 @@ impl<'a> Unpacker<'a> {
                 let name = OsStr::from_bytes(name);
                 remove(parent.as_fd(), name, 0)?;
                 fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-                Ok(open(path)?)
+                Ok(self.open(path)?)
             }
             other => Ok(other?),
         }
