@@ -164,6 +164,10 @@ impl<'a> Unpacker<'a> {
         if let Some(hidden) = name.strip_prefix(b".wh.") {
             return self.hide(parent_path, hidden);
         }
+        // A link to itself says nothing, and must not make the folder it would be in.
+        if member.kind == MemberKind::HardLink && member.link == member.path {
+            return Ok(());
+        }
         let parent = self.folder(parent_path)?;
         let name = OsStr::from_bytes(name);
         self.written.insert(member.path.clone());
@@ -208,9 +212,6 @@ impl<'a> Unpacker<'a> {
             MemberKind::HardLink => {
                 let (source_parent, source_name) = split(&member.link);
                 let source = self.folder(source_parent)?;
-                if member.link == member.path {
-                    return Ok(());
-                }
                 remove(parent.as_fd(), name, 0)?;
                 Ok(fs::linkat(
                     &source,
