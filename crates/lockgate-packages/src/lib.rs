@@ -6,7 +6,8 @@
 //! not passed in.
 //!
 //! Start reading at [`Packages`], which finds a package by name; `package` is the part that is
-//! the same for every resource type, and [`node::Node`] the trait behind which the node is.
+//! the same for every resource type, [`node::Node`] the trait behind which the node is, and
+//! [`stacks::Stacks`] the one behind which other stacks are.
 #![deny(missing_docs)]
 
 mod bag;
@@ -21,11 +22,14 @@ mod package;
 mod packages;
 mod path;
 pub mod pins;
+mod pulumi;
 mod random;
 pub mod schema;
+pub mod stacks;
 
 pub use node::{Node, NodeError};
 pub use packages::{Packages, PackagesSettings};
+pub use stacks::{ReferencedStack, Stacks, StacksError};
 
 /// An error and everything that led to it, in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {

@@ -14,7 +14,8 @@ use crate::command::{self, CommandSettings};
 use crate::images::Images;
 use crate::node::Node;
 use crate::pins::PinLock;
-use crate::{lockgate, random, schema};
+use crate::stacks::Stacks;
+use crate::{lockgate, pulumi, random, schema};
 
 /// Everything the packages need from outside.
 pub struct PackagesSettings {
@@ -30,9 +31,11 @@ pub struct PackagesSettings {
     pub lock: Arc<dyn PinLock>,
     /// The node that services and routes go to.
     pub node: Arc<dyn Node>,
+    /// The stacks that programs refer to.
+    pub stacks: Arc<dyn Stacks>,
 }
 
-/// The native packages: `command`, `lockgate` and `random`.
+/// The native packages: `command`, `lockgate`, `pulumi` and `random`.
 pub struct Packages {
     settings: PackagesSettings,
 }
@@ -49,12 +52,13 @@ fn find_schema(package: &str) -> Option<&'static Arc<PackageSchema>> {
     match package {
         "command" => Some(&schema::COMMAND),
         "lockgate" => Some(&schema::LOCKGATE),
+        "pulumi" => Some(&schema::PULUMI),
         "random" => Some(&schema::RANDOM),
         _ => None,
     }
 }
 
-const NAMES: [&str; 3] = ["command", "lockgate", "random"];
+const NAMES: [&str; 4] = ["command", "lockgate", "pulumi", "random"];
 
 #[async_trait]
 impl Providers for Packages {
@@ -88,15 +92,16 @@ impl Providers for Packages {
                 };
                 lockgate::package(&hands, config)?
             }
+            "pulumi" => pulumi::package(&settings.stacks),
             "random" => random::package(&settings.rng),
             other => {
-                let near = did_you_mean(other, NAMES);
+                let hint = match did_you_mean(other, NAMES) {
+                    Some(near) => format!("did you mean `{near}`"),
+                    None => format!("packages are {}", NAMES.join(", ")),
+                };
                 return Err(ProviderError::Failed {
                     message: format!("there is no package `{other}`"),
-                    hints: near
-                        .map(|n| format!("did you mean `{n}`?"))
-                        .into_iter()
-                        .collect(),
+                    hints: vec![hint],
                 });
             }
         };

@@ -39,6 +39,8 @@ embedded! {
     COMMAND, "../schemas/command.json";
     /// The `lockgate` package.
     LOCKGATE, "../schemas/lockgate.json";
+    /// The `pulumi` package.
+    PULUMI, "../schemas/pulumi.json";
     /// The `random` package.
     RANDOM, "../schemas/random.json";
 }

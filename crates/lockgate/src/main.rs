@@ -15,6 +15,7 @@ mod packages;
 mod printer;
 mod program;
 mod settings;
+mod stacks;
 mod system;
 mod tail;
 mod workspace;

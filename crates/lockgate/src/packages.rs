@@ -16,6 +16,7 @@ use crate::failure::{CommandError, failed, usage};
 use crate::lock::LockFile;
 use crate::node::adapter::LazyNode;
 use crate::node::paths::NodePaths;
+use crate::stacks::KeptStacks;
 use crate::workspace::{App, config_values, secrets_error};
 
 /// The image side of this machine.
@@ -45,7 +46,11 @@ pub(crate) fn images(app: &App) -> Result<Arc<dyn Images>, CommandError> {
 }
 
 /// The native packages of a project.
-pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Providers>, CommandError> {
+pub(crate) fn providers(
+    app: &App,
+    project: &Project,
+    backend: &Arc<Backend>,
+) -> Result<Arc<dyn Providers>, CommandError> {
     Ok(Arc::new(Packages::new(PackagesSettings {
         project_dir: project.root.clone(),
         base_env: app.environment.child.iter().cloned().collect(),
@@ -53,6 +58,7 @@ pub(crate) fn providers(app: &App, project: &Project) -> Result<Arc<dyn Provider
         images: images(app)?,
         lock: Arc::new(LockFile::new(project, Arc::clone(&app.clock))),
         node: Arc::new(LazyNode::new(app.environment.clone(), app.printer.clone())),
+        stacks: Arc::new(KeptStacks::new(Arc::clone(backend))),
     })))
 }
 

@@ -7,6 +7,7 @@
 
 mod command;
 mod lockgate;
+mod pulumi;
 mod random;
 mod schema;
 mod support;

@@ -20,11 +20,16 @@ use lockgate_image::{
 use lockgate_model::ai::{ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServicePhase, ServiceSpec, ServiceStatus};
-use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, ServiceId, Timestamp, Urn, Value};
+use lockgate_model::{
+    Digest, ImageReference, PropertyMap, ResourceState, Rng, ServiceId, Snapshot, Timestamp, Urn,
+    Value,
+};
 use lockgate_packages::images::{Images, ImagesError, Resolved};
 use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus, VendorStatus};
 use lockgate_packages::pins::{Locked, PinLock, PinSpec};
-use lockgate_packages::{Node, NodeError, Packages, PackagesSettings};
+use lockgate_packages::{
+    Node, NodeError, Packages, PackagesSettings, ReferencedStack, Stacks, StacksError,
+};
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
@@ -589,6 +594,39 @@ pub(crate) fn settings(
         images: Arc::clone(images),
         lock: Arc::clone(lock) as Arc<dyn PinLock>,
         node: Arc::clone(node) as Arc<dyn Node>,
+        stacks: Arc::new(FakeStacks),
+    }
+}
+
+/// One stack, `shop/prod`, with an output of each kind.
+struct FakeStacks;
+
+#[async_trait]
+impl Stacks for FakeStacks {
+    async fn find(&self, project: &str, stack: &str) -> Result<ReferencedStack, StacksError> {
+        if (project, stack) != ("shop", "prod") {
+            return Err(StacksError::Missing {
+                known: vec!["shop/prod".to_owned(), "other/dev".to_owned()],
+            });
+        }
+        let resource = |token: &str, outputs: &str| {
+            Arc::new(ResourceState {
+                urn: Some(Urn::new("prod", "shop", None, token, "r")),
+                outputs: bag(outputs),
+                ..ResourceState::default()
+            })
+        };
+        let outputs = r#"{"host": "h", "key": {"$secret": "k"}, "lost": {"$secret": "$unknown"}}"#;
+        Ok(ReferencedStack {
+            snapshot: Arc::new(Snapshot {
+                resources: vec![
+                    resource("pulumi:pulumi:Stack", outputs),
+                    resource("a:b:C", r#"{"size": 3, "lost": {"$secret": "$unknown"}}"#),
+                ],
+                ..Snapshot::default()
+            }),
+            locked: Some("there is no passphrase".to_owned()),
+        })
     }
 }
 

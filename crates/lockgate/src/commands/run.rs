@@ -321,12 +321,11 @@ impl Engine<'_> {
     }
 }
 
+/// Whether anything is made, changed or deleted. Looking at what others manage is no change.
 fn has_changes(outcome: &RunOutcome) -> bool {
-    outcome
-        .summary
-        .changes
-        .iter()
-        .any(|(op, n)| *op != StepOp::Same.as_str() && *n > 0)
+    let quiet = [StepOp::Same, StepOp::Read, StepOp::ReadReplacement].map(StepOp::as_str);
+    let mut changes = outcome.summary.changes.iter();
+    changes.any(|(op, n)| !quiet.contains(op) && *n > 0)
 }
 
 /// Prints what went wrong and turns it into the exit code.

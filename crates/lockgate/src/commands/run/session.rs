@@ -26,7 +26,7 @@ pub(crate) struct Session {
     pub(crate) config: PropertyMap,
     pub(crate) package_config: BTreeMap<String, PropertyMap>,
     project: Project,
-    backend: Backend,
+    backend: Arc<Backend>,
     base: Arc<Snapshot>,
     providers: Arc<dyn Providers>,
     /// The program, if it is one in YAML and was loaded already.
@@ -135,7 +135,8 @@ impl Session {
         base: Arc<Snapshot>,
         change: Option<Change>,
     ) -> Result<Self, CommandError> {
-        let providers = packages::providers(app, &project)?;
+        let backend = Arc::new(backend);
+        let providers = packages::providers(app, &project, &backend)?;
         let package_config = package_config(&config);
         Ok(Self {
             stack,
