@@ -168,10 +168,12 @@ impl Engine {
     ) -> Result<ProviderHandle, MonitorError> {
         let missing = |why: &str| {
             let subject = about.map_or_else(|| "a resource".to_owned(), |urn| format!("`{urn}`"));
-            Diagnostic::error(
-                codes::program::PROVIDER_MISSING,
-                format!("{subject} has the provider `{reference}`, {why}"),
-            )
+            let parts = split_provider_reference(reference);
+            let message = match parts.filter(|(urn, _)| is_default_provider(urn)) {
+                Some((urn, _)) => format!("{subject} is of the package `{}`, {why}", urn.package()),
+                None => format!("{subject} has the provider `{reference}`, {why}"),
+            };
+            Diagnostic::error(codes::program::PROVIDER_MISSING, message)
         };
         let Some((urn, _)) = split_provider_reference(reference) else {
             return Err(self.report(missing("which is not of the form <urn>::<id>")));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lockgate_diag::did_you_mean;
 use lockgate_engine::provider::{
     CallContext, CheckFailure, CheckRequest, CheckResponse, CreateRequest, CreateResponse,
     DeleteRequest, DiffRequest, DiffResponse, Provider, ProviderError, ReadRequest, ReadResponse,
@@ -150,10 +151,17 @@ impl Package {
         let token = ctx.urn.type_token();
         match (self.schema.resources.get(token), self.kinds.get(token)) {
             (Some(schema), Some(kind)) => Ok((schema, kind.as_ref())),
-            _ => Err(ProviderError::failed(format!(
-                "package `{}` has no resource type `{token}`",
-                self.schema.name
-            ))),
+            _ => {
+                let near = did_you_mean(token, self.kinds.keys().copied());
+                let hint = near.map(|near| format!("did you mean `{near}`"));
+                Err(ProviderError::Failed {
+                    message: format!(
+                        "package `{}` has no resource type `{token}`",
+                        self.schema.name
+                    ),
+                    hints: hint.into_iter().collect(),
+                })
+            }
         }
     }
 }

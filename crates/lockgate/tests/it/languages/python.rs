@@ -55,6 +55,14 @@ fn however_a_program_fails_nothing_is_deleted() -> Result<()> {
             "no package `nope`",
         ),
         (
+            "pulumi.CustomResource('randm:index/randomPet:RandomPet', 's', {})\n",
+            "did you mean `random`",
+        ),
+        (
+            "pulumi.CustomResource('random:index/randomPat:RandomPat', 's', {})\n",
+            "did you mean `random:index/randomPet:RandomPet`",
+        ),
+        (
             "random.RandomPet('a')\nrandom.RandomPet('a')\n",
             "registered already",
         ),
