@@ -100,6 +100,13 @@ impl Run {
         settled.map_err(|error| Status::invalid_argument(error.to_string()))
     }
 
+    fn invalid(&self, error: &request::RequestError) -> Status {
+        if let request::RequestError::Unsupported(_, what) = error {
+            self.progress.refuse(*what);
+        }
+        Status::invalid_argument(error.to_string())
+    }
+
     fn caller(&self, metadata: &MetadataMap) -> Caller<'_> {
         let is = |key: &str, test: fn(&str) -> bool| {
             metadata
@@ -115,8 +122,13 @@ impl Run {
     }
 }
 
-fn invalid(error: &request::RequestError) -> Status {
-    Status::invalid_argument(error.to_string())
+/// What SDKs say when a feature that a program uses is not advertised stands between these.
+const SDK_REFUSAL: (&str, &str) = ("CLI does not support ", ". Please update");
+
+/// What the SDK refused because it is not advertised; `None` for any other error of a program.
+fn refused_by_sdk(message: &str) -> Option<&str> {
+    let (_, rest) = message.split_once(SDK_REFUSAL.0)?;
+    rest.split_once(SDK_REFUSAL.1).map(|(what, _)| what)
 }
 
 /// The resource monitor.
@@ -149,7 +161,8 @@ impl MonitorService {
         let partial = request.supports_partial_values;
         let reports = request.supports_result_reporting;
         let custom = request.custom;
-        let mut registration = request::registration(request, caller).map_err(|e| invalid(&e))?;
+        let mut registration =
+            request::registration(request, caller).map_err(|e| run.invalid(&e))?;
         registration.inputs = run.settle(registration.inputs).await?;
         let urn = Urn::new(
             &run.deployment.stack,
@@ -243,7 +256,7 @@ impl ResourceMonitor for MonitorService {
             secrets: true,
             references: request.accept_resources || request.tok == "pulumi:pulumi:getResource",
         };
-        let mut invocation = request::invocation(request).map_err(|e| invalid(&e))?;
+        let mut invocation = request::invocation(request).map_err(|e| run.invalid(&e))?;
         invocation.args = run.settle(invocation.args).await?;
         match run.monitor.invoke(invocation).await {
             Ok(Some(result)) => Ok(Response::new(ResourceInvokeResponse {
@@ -273,7 +286,7 @@ impl ResourceMonitor for MonitorService {
             secrets: request.accept_secrets,
             references: request.accept_resources,
         };
-        let mut resource = request::read(request, &caller).map_err(|e| invalid(&e))?;
+        let mut resource = request::read(request, &caller).map_err(|e| run.invalid(&e))?;
         resource.inputs = run.settle(resource.inputs).await?;
         match run.monitor.read(resource).await {
             Ok(read) => Ok(Response::new(ReadResourceResponse {
@@ -355,6 +368,9 @@ impl Engine for EngineService {
                 return Ok(Response::new(()));
             }
             self.run.progress.tell();
+            if let Some(what) = refused_by_sdk(&request.message) {
+                self.run.progress.refuse(what);
+            }
         }
         let urn = Urn::parse(&request.urn).ok();
         self.run.monitor.log(severity, urn, request.message);

@@ -15,6 +15,8 @@ struct State {
     told: bool,
     /// Why the run cannot be trusted to be complete.
     lost: Option<String>,
+    /// What the program wants that this version does not have.
+    unsupported: Option<String>,
 }
 
 /// The progress of one run.
@@ -65,6 +67,14 @@ impl Progress {
         });
     }
 
+    /// Notes that the program wants what this version does not have; the first one stays.
+    pub(crate) fn refuse(&self, what: impl Into<String>) {
+        self.state.send_if_modified(|state| {
+            state.unsupported.get_or_insert_with(|| what.into());
+            false
+        });
+    }
+
     /// Whether the program said that it has registered everything.
     pub(crate) fn is_signalled(&self) -> bool {
         self.state.borrow().signalled
@@ -83,6 +93,11 @@ impl Progress {
     /// Why the run cannot be trusted to be complete.
     pub(crate) fn lost(&self) -> Option<String> {
         self.state.borrow().lost.clone()
+    }
+
+    /// What the program wants that this version does not have.
+    pub(crate) fn unsupported(&self) -> Option<String> {
+        self.state.borrow().unsupported.clone()
     }
 
     /// Waits until the program has registered everything and each request is answered, or until

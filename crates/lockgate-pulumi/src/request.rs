@@ -29,7 +29,7 @@ pub(crate) enum RequestError {
     #[error("{0}: `{1}` is no duration, expected one like `5m` or `1h30m`")]
     Timeout(String, String),
     /// Something this version does not do.
-    #[error("{0}: {1} not supported yet")]
+    #[error("{0}: {1} are not supported yet")]
     Unsupported(String, &'static str),
 }
 
@@ -41,6 +41,9 @@ pub(crate) struct Caller<'c> {
     pub(crate) root: &'c Path,
 }
 
+/// How the types of resources begin whose provider is code of the program itself.
+const DYNAMIC: [&str; 2] = ["pulumi-python:dynamic", "pulumi-nodejs:dynamic"];
+
 /// What a resource should become.
 pub(crate) fn registration(
     request: RegisterResourceRequest,
@@ -50,14 +53,14 @@ pub(crate) fn registration(
     if request.remote {
         return Err(RequestError::Unsupported(
             subject,
-            "a component of a package in another language is",
+            "components of packages in another language",
         ));
     }
     if !request.transforms.is_empty() || request.hooks.is_some_and(|hooks| is_used(&hooks)) {
-        return Err(RequestError::Unsupported(
-            subject,
-            "transforms and hooks are",
-        ));
+        return Err(RequestError::Unsupported(subject, "transforms and hooks"));
+    }
+    if DYNAMIC.iter().any(|kind| request.r#type.starts_with(kind)) {
+        return Err(RequestError::Unsupported(subject, "dynamic providers"));
     }
     let mut depends_on = urns(&subject, &request.dependencies)?;
     let mut property_dependencies = BTreeMap::new();

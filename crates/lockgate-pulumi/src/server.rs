@@ -173,6 +173,9 @@ impl Call {
         self.answered = true;
         let status = Status::from_header_map(headers);
         let code = status.as_ref().map_or(Code::Unknown, Status::code);
+        if code == Code::Unimplemented {
+            self.progress.refuse(unsupported(&self.method));
+        }
         // A function that refuses its arguments takes nothing away from the stack.
         let harmless = self.method == INVOKE_METHOD && code == Code::Unknown;
         if code != Code::Ok && !harmless {
@@ -180,6 +183,18 @@ impl Call {
             self.progress
                 .lose(|| format!("`{}` was answered with an error: {why}", self.method));
         }
+    }
+}
+
+/// What a program wants that sends a request which there is no answer to.
+fn unsupported(method: &str) -> String {
+    match method {
+        "Call" => "methods of components of another language".to_owned(),
+        "RegisterPackage" => "parameterized packages".to_owned(),
+        "RegisterStackTransform" | "RegisterStackInvokeTransform" => "transforms".to_owned(),
+        "RegisterResourceHook" => "resource hooks".to_owned(),
+        "RegisterErrorHook" => "error hooks".to_owned(),
+        other => format!("the request `{other}`"),
     }
 }
 

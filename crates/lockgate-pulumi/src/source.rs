@@ -183,6 +183,25 @@ impl PulumiSource {
     }
 }
 
+/// The end of a program, with what it wanted and cannot have: what SDKs say of it themselves
+/// blames the version of another program.
+fn explained(error: SourceError, unsupported: Option<String>) -> SourceError {
+    let Some(what) = unsupported else {
+        return error;
+    };
+    let text = format!("the program uses {what}, which this version of lockgate does not have");
+    let diagnostic = Diagnostic::error(codes::program::NOT_SUPPORTED, text)
+        .hint("docs/reference/compatibility.md lists what programs may use");
+    match error {
+        SourceError::Stopped => told(diagnostic),
+        SourceError::Diagnostics(mut diagnostics) => {
+            diagnostics.push(diagnostic);
+            SourceError::Diagnostics(diagnostics)
+        }
+        failed @ SourceError::Failed(_) => failed,
+    }
+}
+
 fn told(diagnostic: Diagnostic) -> SourceError {
     SourceError::Diagnostics(vec![diagnostic])
 }
@@ -217,7 +236,8 @@ impl Source for PulumiSource {
             Some(Ok(status)) => {
                 // Its connections break with it; a request on one of them is a loss.
                 let _ = tokio::time::timeout(IDLE_GRACE, progress.idle()).await;
-                self.verdict(status, &program, &progress)
+                let verdict = self.verdict(status, &program, &progress);
+                verdict.map_err(|error| explained(error, progress.unsupported()))
             }
             Some(Err(error)) => Err(SourceError::Failed(format!(
                 "the program cannot be waited for: {error}"

@@ -45,6 +45,7 @@ codes! {
     INIT_FAILED = "LG0261", "a resource exists but is not in order", "It was created or changed, but did not become ready. The state keeps it; the next update tries again.";
     TOOLCHAIN_MISSING = "LG0262", "the language of the program is not ready", "The interpreter, its virtual environment or the packages of the program are missing. `lockgate install` makes the environment and installs what `requirements.txt` or `package.json` lists.";
     PROGRAM_INCOMPLETE = "LG0263", "the program may be incomplete", "The program ended, but a request of it was cut off, refused, or came too late, or it left without waiting for its resources. What is missing in such a run is not proof that it is unwanted, so nothing is deleted. Correct the cause and run again.";
+    NOT_SUPPORTED = "LG0264", "the program uses what this version does not have", "Nothing was changed. The page on compatibility lists what programs may use in each language and SDK, from tests that run it. SDKs themselves say in such a case that a command line should be updated; no other one is needed, the feature is missing here.";
     ENGINE_BUG = "LG0290", "a fault in Lockgate", "Something that cannot happen did. Please report it with the message.";
     EXPECTED_NO_CHANGES = "LG0291", "changes where none were expected", "The run was told to expect no changes and found some; the plan above lists them. Nothing was touched.";
 }
