@@ -1,6 +1,7 @@
 //! `cargo xtask codegen`: reference pages generated from code and bindings generated from protocol
 //! files; `--check` fails when one is stale.
 
+mod compatibility;
 mod pages;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,6 +18,10 @@ pub(crate) fn run(check: bool) -> Result<()> {
         (
             "docs/reference/packages.md",
             pages::packages(&root.join(SCHEMAS))?,
+        ),
+        (
+            "docs/reference/compatibility.md",
+            compatibility::page(&root.join(COMPATIBILITY))?,
         ),
         (BINDINGS, bindings()?),
     ] {
@@ -38,6 +43,7 @@ pub(crate) fn run(check: bool) -> Result<()> {
     Ok(())
 }
 
+const COMPATIBILITY: &str = "crates/lockgate/tests/compatibility";
 const SCHEMAS: &str = "crates/lockgate-packages/schemas";
 const BINDINGS: &str = "crates/lockgate-pulumi/src/generated/pulumirpc.rs";
 

@@ -113,8 +113,8 @@ pub struct GreetingReport {
 
 /// Takes `examples/python` or `examples/typescript` through its whole life.
 pub fn greeting(exe: &Path, folder: &Path, language: Language) -> Result<GreetingReport> {
-    let world = World::with_project(exe, folder)?;
-    languages::link(exe, &world, language)?;
+    let mut world = World::with_project(exe, folder)?;
+    languages::link(exe, &mut world, language)?;
     let file = world.project().join("greeting.txt");
     let first = world.run(&["up", "--yes"])?.expect(0)?;
     let outputs = ["stack", "output", "--json", "--show-secrets"];

@@ -18,6 +18,8 @@ pub enum Language {
     OldPython,
     /// Node.js and `node_modules`.
     Nodejs,
+    /// The newest SDK for Node.js, and the interpreter that it needs.
+    Nodejs22,
 }
 
 /// What is particular to a language.
@@ -31,7 +33,7 @@ struct Facts {
 
 impl Language {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Python, Self::OldPython, Self::Nodejs];
+    pub const ALL: [Self; 4] = [Self::Python, Self::OldPython, Self::Nodejs, Self::Nodejs22];
 
     const fn facts(self) -> Facts {
         match self {
@@ -56,7 +58,24 @@ impl Language {
                 packages: include_str!("languages/package.json"),
                 folder: "node_modules",
             },
+            Self::Nodejs22 => Facts {
+                name: "nodejs-22",
+                runtime: "nodejs",
+                list: "package.json",
+                packages: include_str!("languages/package-22.json"),
+                folder: "node_modules",
+            },
         }
+    }
+
+    /// The pinned SDK, as `pulumi 3.272.0`.
+    pub fn sdk_version(self) -> Option<String> {
+        let mut lines = self.facts().packages.lines();
+        lines.find_map(|line| {
+            let line = line.trim().trim_end_matches(',').replace('"', "");
+            let (name, version) = line.split_once("==").or_else(|| line.split_once(": "))?;
+            matches!(name, "pulumi" | "@pulumi/pulumi").then(|| format!("{name} {version}"))
+        })
     }
 }
 
@@ -90,9 +109,21 @@ pub fn packages(exe: &Path, language: Language) -> Result<PathBuf> {
     Ok(folder.join(facts.folder))
 }
 
-/// Links the packages of `language` into the project of a world.
-pub fn link(exe: &Path, world: &World, language: Language) -> Result<()> {
+/// Links the packages of `language` into the project of a world, and brings its interpreter if
+/// it is one of them.
+pub fn link(exe: &Path, world: &mut World, language: Language) -> Result<()> {
     let packages = packages(exe, language)?;
+    if language == Language::Nodejs22 {
+        let folders = fs_err::read_dir(&packages)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let mut nodes = folders.map(|folder| folder.join("bin/node"));
+        let node = nodes.find(|node| node.is_file()).context("no `bin/node`")?;
+        let bin = node.parent().context("a file has a folder")?;
+        let path = std::env::var_os("PATH").context("no PATH")?;
+        world.set_env(
+            "PATH",
+            &format!("{}:{}", bin.display(), path.to_string_lossy()),
+        );
+    }
     symlink(packages, world.project().join(language.facts().folder))?;
     Ok(())
 }

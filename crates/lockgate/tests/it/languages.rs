@@ -1,8 +1,11 @@
 //! Programs in Python and Node.js through their unmodified SDKs.
 
+mod compatibility;
 mod descriptors;
 mod nodejs;
+mod outstanding;
 mod python;
+mod references;
 
 use anyhow::{Context as _, Result, ensure};
 use lockgate_testkit::example::{self, GreetingReport};
@@ -13,14 +16,14 @@ use crate::support::{example as folder, exe, steps};
 
 /// A world with a program in one file and the packages of its language.
 fn program(language: Language, text: &str) -> Result<World> {
-    let world = World::new(exe())?;
-    languages::link(exe(), &world, language)?;
+    let mut world = World::new(exe())?;
+    languages::link(exe(), &mut world, language)?;
     let (runtime, file) = match language {
         Language::Python | Language::OldPython => ("python", "__main__.py"),
-        Language::Nodejs => ("nodejs", "index.ts"),
+        Language::Nodejs | Language::Nodejs22 => ("nodejs", "index.ts"),
     };
     world.write("Pulumi.yaml", &format!("name: x\nruntime: {runtime}\n"))?;
-    if language == Language::Nodejs {
+    if runtime == "nodejs" {
         world.write("package.json", "{\"name\": \"x\", \"main\": \"index.ts\"}")?;
     }
     world.write(file, text)?;
