@@ -3,6 +3,7 @@
 mod ai;
 mod cpu;
 mod gateway;
+mod programs;
 mod quickstart;
 mod servers;
 mod wrk;
@@ -13,10 +14,11 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let name = args
         .first()
-        .context("which bench? `quickstart`, `gateway`, `ai`")?;
+        .context("which bench? `quickstart`, `gateway`, `ai`, `programs`")?;
     match name.as_str() {
         "ai" => ai::run(&args[1..]),
         "gateway" => gateway::run(&args[1..]),
+        "programs" => programs::run(&args[1..]),
         "quickstart" => quickstart::run(&args[1..]),
         "context" => crate::sh(
             "cargo",
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 "context_bench",
             ],
         ),
-        other => bail!("no bench `{other}`; there are: quickstart, context, gateway, ai"),
+        other => bail!("no bench `{other}`; there are: quickstart, context, gateway, ai, programs"),
     }
 }
 
