@@ -5,7 +5,7 @@ mod local;
 use async_trait::async_trait;
 use lockgate_image::gate::{GatePolicy, GateReport, Ignore};
 use lockgate_image::{BuildRequest, ImageRecord, OsArch, Progress};
-use lockgate_model::{Digest, ImageReference};
+use lockgate_model::{Digest, ImageReference, Timestamp};
 
 pub use local::LocalImages;
 
@@ -16,6 +16,14 @@ pub struct Resolved {
     pub index: Digest,
     /// The manifest for the kind of machine asked for.
     pub manifest: Digest,
+    /// When the image was created, if it says so.
+    pub created: Option<Timestamp>,
+}
+
+/// A time as images and the lock file write it (RFC 3339).
+pub fn parse_time(text: &str) -> Option<Timestamp> {
+    let time = text.parse::<jiff::Timestamp>().ok()?;
+    i64::try_from(time.as_nanosecond()).ok().map(Timestamp)
 }
 
 /// The image side, seen from a deployment. All but [`Images::push`] only writes to the local store

@@ -21,7 +21,7 @@ use lockgate_diag::Severity;
 use lockgate_engine::event::EngineEvent;
 use lockgate_engine::provider::{CallContext, CheckFailure, ProviderError};
 use lockgate_image::OsArch;
-use lockgate_model::{Digest, ImageReference, PropertyMap, Rng, Urn};
+use lockgate_model::{Clock, Digest, ImageReference, PropertyMap, Rng, Urn};
 
 use crate::bag;
 use crate::images::{Images, ImagesError};
@@ -38,6 +38,7 @@ const OS_ARCH: &str = "linux/amd64";
 pub(crate) struct Hands {
     pub(crate) images: Arc<dyn Images>,
     pub(crate) lock: Arc<dyn PinLock>,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) node: Arc<dyn Node>,
     pub(crate) rng: Arc<dyn Rng>,
     pub(crate) project_dir: PathBuf,
@@ -62,7 +63,7 @@ pub(crate) fn package(hands: &Hands, config: &PropertyMap) -> Result<Package, Pr
     };
     let pin = pin::Pin {
         images: images(),
-        pins: Pins::new(images(), Arc::clone(&hands.lock)),
+        pins: Pins::new(images(), Arc::clone(&hands.lock), Arc::clone(&hands.clock)),
         os_arch: os_arch.clone(),
     };
     let gate = gate::Gate {
@@ -173,10 +174,19 @@ async fn stored(
 }
 
 fn progress(ctx: &CallContext, text: String) {
+    say(ctx, Severity::Info, text, true);
+}
+
+/// A line that stays: what was decided, or what to think about.
+fn notice(ctx: &CallContext, severity: Severity, text: String) {
+    say(ctx, severity, text, false);
+}
+
+fn say(ctx: &CallContext, severity: Severity, text: String, ephemeral: bool) {
     ctx.events.emit(EngineEvent::Message {
-        severity: Severity::Info,
+        severity,
         urn: Some(ctx.urn.clone()),
         text,
-        ephemeral: true,
+        ephemeral,
     });
 }

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use lockgate_diag::did_you_mean;
 use lockgate_engine::provider::{Provider, ProviderError, Providers};
 use lockgate_model::schema::PackageSchema;
-use lockgate_model::{PropertyMap, Rng};
+use lockgate_model::{Clock, PropertyMap, Rng};
 
 use crate::command::{self, CommandSettings};
 use crate::images::Images;
@@ -23,6 +23,8 @@ pub struct PackagesSettings {
     pub project_dir: PathBuf,
     /// The whole environment that scripts inherit; an allow-list of the binary's own.
     pub base_env: BTreeMap<String, String>,
+    /// Tells the age of images.
+    pub clock: Arc<dyn Clock>,
     /// Randomness; the operating system's outside tests, as passwords and keys come from it.
     pub rng: Arc<dyn Rng>,
     /// Builders, store, gates and registries.
@@ -87,6 +89,7 @@ impl Providers for Packages {
                     images: Arc::clone(&settings.images),
                     lock: Arc::clone(&settings.lock),
                     node: Arc::clone(&settings.node),
+                    clock: Arc::clone(&settings.clock),
                     rng: Arc::clone(&settings.rng),
                     project_dir: settings.project_dir.clone(),
                 };

@@ -62,6 +62,13 @@ impl Client {
         self.send(&format!("POST {path}"), &headers, body)
     }
 
+    /// Sends a PUT with a body and reads the whole answer.
+    pub fn put(&mut self, path: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
+        let length = body.len().to_string();
+        let headers = [headers, &[("content-length", &length)]].concat();
+        self.send(&format!("PUT {path}"), &headers, body)
+    }
+
     fn send(&mut self, start: &str, headers: &[(&str, &str)], body: &str) -> Result<Answer> {
         let mut text = format!("{start} HTTP/1.1\r\nhost: {}\r\n", self.host);
         for (name, value) in headers {

@@ -7,6 +7,7 @@ use lockgate_config::Project;
 use lockgate_config::lock::{Lock, Pin};
 use lockgate_diag::{Diagnostic, SourceFile, codes};
 use lockgate_model::{Clock, ImageReference};
+use lockgate_packages::images::parse_time;
 use lockgate_packages::pins::{Locked, PinLock, PinRule, PinSpec};
 use parking_lot::Mutex;
 
@@ -58,11 +59,14 @@ impl LockFile {
             self.clock.now().to_string(),
             rule.name().to_owned(),
         );
+        let created = locked.created.map(|created| created.to_string());
         let fields = [
             ("tag", locked.tag.as_deref()),
             ("range", rule.range()),
             ("filter", rule.filter()),
             ("extract", rule.extract()),
+            ("minAge", rule.min_age_text()),
+            ("created", created.as_deref()),
         ];
         for (name, value) in fields {
             if let Some(value) = value {
@@ -83,7 +87,8 @@ pub(crate) fn spec_of(key: &str, pin: &Pin) -> Result<PinSpec, String> {
         pin.field("range"),
         pin.field("filter"),
         pin.field("extract"),
-    );
+    )
+    .and_then(|rule| rule.with_min_age(pin.field("minAge")));
     let rule = rule.map_err(|(field, reason)| format!("pin of `{key}`: `{field}` {reason}"))?;
     Ok(PinSpec { image, rule })
 }
@@ -94,6 +99,7 @@ pub(crate) fn locked_of(pin: &Pin) -> Locked {
         tag: pin.field("tag").map(str::to_owned),
         digest: pin.digest,
         platforms: pin.platforms.clone(),
+        created: pin.field("created").and_then(parse_time),
     }
 }
 
@@ -105,6 +111,7 @@ impl PinLock for LockFile {
                 && pin.field("range") == spec.rule.range()
                 && pin.field("filter") == spec.rule.filter()
                 && pin.field("extract") == spec.rule.extract()
+                && pin.field("minAge") == spec.rule.min_age_text()
         };
         Ok(lock.images.get(&spec.key()).filter(same).map(locked_of))
     }

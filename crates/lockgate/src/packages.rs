@@ -54,6 +54,7 @@ pub(crate) fn providers(
     Ok(Arc::new(Packages::new(PackagesSettings {
         project_dir: project.root.clone(),
         base_env: app.environment.child.iter().cloned().collect(),
+        clock: Arc::clone(&app.clock),
         rng: Arc::clone(&app.rng),
         images: images(app)?,
         lock: Arc::new(LockFile::new(project, Arc::clone(&app.clock))),

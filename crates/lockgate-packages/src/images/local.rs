@@ -8,12 +8,12 @@ use lockgate_diag::Diagnostic;
 use lockgate_diag::codes::image as codes;
 use lockgate_image::gate::{GatePolicy, GateReport, Ignore, evaluate};
 use lockgate_image::{
-    BaseResolver as _, BuildError, BuildRequest, Builder, ImageRecord, OsArch, Progress,
+    BaseResolver as _, BuildError, BuildRequest, Builder, Image, ImageRecord, OsArch, Progress,
     RegistryResolver,
 };
-use lockgate_model::{Clock, Digest, ImageReference};
+use lockgate_model::{Clock, Digest, ImageReference, Timestamp};
 
-use super::{Images, ImagesError, Resolved};
+use super::{Images, ImagesError, Resolved, parse_time};
 
 /// Builds with the assembler; resolves, fetches and pushes through registries.
 pub struct LocalImages {
@@ -70,6 +70,20 @@ fn failed(error: &(dyn std::error::Error + 'static)) -> ImagesError {
     }
 }
 
+/// Annotation of the time of creation (OCI image-spec annotations.md).
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// When an image was created, by its manifest and its configuration: the later counts, for one of
+/// them may be a constant.
+fn created(image: &Image) -> Option<Timestamp> {
+    let texts = [
+        image.manifest.annotations.get(CREATED),
+        image.config.created.as_ref(),
+    ];
+    let times = texts.into_iter().flatten();
+    times.filter_map(|text| parse_time(text)).max()
+}
+
 #[async_trait]
 impl Images for LocalImages {
     async fn build(
@@ -117,7 +131,12 @@ impl Images for LocalImages {
                 top.map_err(|error| failed(&error))?
             }
         };
-        Ok(Resolved { index, manifest })
+        let image = store.image(&manifest).map_err(|error| failed(&error))?;
+        Ok(Resolved {
+            index,
+            manifest,
+            created: created(&image),
+        })
     }
 
     async fn tags(&self, image: &ImageReference) -> Result<Vec<String>, ImagesError> {

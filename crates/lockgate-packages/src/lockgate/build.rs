@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lockgate_diag::Severity;
 use lockgate_engine::provider::{
     CallContext, CheckFailure, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff,
     ProviderError, ReadRequest, ReadResponse,
@@ -17,8 +18,9 @@ use lockgate_model::image::LOCAL_REGISTRY;
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
 use lockgate_model::{Digest, ImageReference, PropertyMap, Urn, Value};
 
+use super::gate::check_plain;
 use super::push::{check_host, check_tags, push};
-use super::{images_failed, progress};
+use super::{images_failed, notice, progress};
 use crate::bag;
 use crate::check::failure;
 use crate::hash::hash_file;
@@ -113,7 +115,8 @@ impl Build {
         }
     }
 
-    /// Outside previews the image is also pushed, if the program wants that.
+    /// Outside previews the image is also pushed, if the program wants that: never unchecked, as
+    /// no gate can stand in between (docs/adr/0005).
     async fn outputs(
         &self,
         ctx: &CallContext,
@@ -122,10 +125,13 @@ impl Build {
     ) -> Result<PropertyMap, ProviderError> {
         if let Some(image) = self.build(ctx, inputs).await? {
             let home = home(&ctx.urn, inputs).map_err(ProviderError::failed)?;
+            let reference = home.with_digest(image.digest).to_string();
+            if pushes(inputs) {
+                check_plain(self.images.as_ref(), &reference, &image.digest).await?;
+            }
             if pushes(inputs) && !ctx.preview {
                 push(ctx, self.images.as_ref(), &home, inputs, image.digest).await?;
             }
-            let reference = home.with_digest(image.digest).to_string();
             outputs.insert("digest".into(), image.digest.to_string().into());
             outputs.insert("ref".into(), reference.into());
             outputs.insert("buildKey".into(), image.key.hex().into());
@@ -411,6 +417,10 @@ impl Kind for Build {
         inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
+        if pushes(inputs) {
+            let text = "`push` waits for no gate but for the checks that no image should fail; rules of your own go into a `lockgate:image:Gate` with a `lockgate:image:Push` behind it";
+            notice(ctx, Severity::Info, text.to_owned());
+        }
         self.outputs(ctx, inputs, outputs).await
     }
 

@@ -8,7 +8,7 @@ use lockgate_engine::provider::{
 };
 use lockgate_image::OsArch;
 use lockgate_image::gate::{Check, GatePolicy, GateReport, Ignore, Verdict};
-use lockgate_model::{PropertyMap, Timestamp, Value};
+use lockgate_model::{Digest, PropertyMap, Timestamp, Value};
 
 use super::reader::Reader;
 use super::{accept, images_failed, pinned, stored};
@@ -52,7 +52,8 @@ impl Gate {
         let report = self.images.check_gate(&digest, &policy, &ignores).await;
         let report = report.map_err(images_failed)?;
         if !report.passed {
-            return Err(refusal(&image, &report));
+            let hint = "fix what was found, or accept it for a time with `ignores`";
+            return Err(refusal(&image, &report, hint));
         }
         outputs.insert("report".into(), report_value(&report));
         outputs.insert("digest".into(), digest.to_string().into());
@@ -93,7 +94,22 @@ fn read_day(r: &mut Reader<'_>, day: &str) -> Option<Timestamp> {
     start.map(|start| Timestamp::from_secs(start.timestamp().as_second()))
 }
 
-fn refusal(image: &str, report: &GateReport) -> ProviderError {
+/// The checks that no image should fail, for a push without a gate of its own.
+pub(super) async fn check_plain(
+    images: &dyn Images,
+    image: &str,
+    digest: &Digest,
+) -> Result<(), ProviderError> {
+    let report = images.check_gate(digest, &GatePolicy::default(), &[]).await;
+    let report = report.map_err(images_failed)?;
+    if report.passed {
+        return Ok(());
+    }
+    let hint = "fix what was found; to accept it for a time, take `push` out and send the image through a `lockgate:image:Gate` with `ignores` to a `lockgate:image:Push`";
+    Err(refusal(image, &report, hint))
+}
+
+fn refusal(image: &str, report: &GateReport, hint: &str) -> ProviderError {
     let failed = || report.checks.iter().filter(|c| c.verdict != Verdict::Pass);
     let names: Vec<String> = failed().map(|check| format!("`{}`", check.id)).collect();
     let mut lines = vec![format!("image `{image}` did not pass {}", names.join(", "))];
@@ -109,7 +125,7 @@ fn refusal(image: &str, report: &GateReport) -> ProviderError {
     }
     ProviderError::Failed {
         message: lines.join("\n"),
-        hints: vec!["fix what was found, or accept it for a time with `ignores`".into()],
+        hints: vec![hint.to_owned()],
     }
 }
 

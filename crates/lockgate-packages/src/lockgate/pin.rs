@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use lockgate_diag::Severity;
 use lockgate_engine::provider::{
     CallContext, CheckFailure, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff,
     ProviderError,
@@ -10,7 +11,7 @@ use lockgate_engine::provider::{
 use lockgate_image::OsArch;
 use lockgate_model::{ImageReference, PropertyMap, Value};
 
-use super::images_failed;
+use super::{images_failed, notice};
 use crate::bag;
 use crate::check::failure;
 use crate::images::Images;
@@ -31,7 +32,8 @@ fn rule(inputs: &PropertyMap) -> Result<PinRule, (&'static str, String)> {
         bag::text(inputs, "range"),
         bag::text(inputs, "filter"),
         bag::text(inputs, "extract"),
-    )
+    )?
+    .with_min_age(bag::text(inputs, "minAge"))
 }
 
 /// What is to be pinned; `None` while an input is not known.
@@ -53,6 +55,7 @@ impl Pin {
     /// `keep`: the pin is recorded and the image is brought here, so that it can run.
     async fn outputs(
         &self,
+        ctx: &CallContext,
         inputs: &PropertyMap,
         mut outputs: PropertyMap,
         keep: bool,
@@ -65,11 +68,17 @@ impl Pin {
             Some(digest) => (digest, image.tag.clone()),
             None => {
                 let resolved = self.pins.resolve(&spec, &self.os_arch).await;
-                let (locked, manifest) = resolved.map_err(images_failed)?;
-                if keep && !image.is_local() {
-                    self.pins.record(&spec, &locked).map_err(images_failed)?;
+                let pinned = resolved.map_err(images_failed)?;
+                for young in &pinned.young {
+                    let taken = pinned.locked.tag.as_deref().unwrap_or_default();
+                    let text = format!("{young}: `{taken}` is taken");
+                    notice(ctx, Severity::Info, text);
                 }
-                (manifest, locked.tag)
+                if keep && !image.is_local() {
+                    let recorded = self.pins.record(&spec, &pinned.locked);
+                    recorded.map_err(images_failed)?;
+                }
+                (pinned.manifest, pinned.locked.tag)
             }
         };
         let pinned = image.with_digest(digest);
@@ -102,6 +111,13 @@ impl Kind for Pin {
         }
         if let Err((property, reason)) = rule(inputs) {
             failures.push(failure(property, reason));
+        }
+        let parsed = image.and_then(|text| ImageReference::parse(text).ok());
+        if inputs.contains_key("minAge")
+            && parsed.is_some_and(|image| image.digest.is_some() || image.is_local())
+        {
+            let reason = "has no meaning for a digest or an image of the local store";
+            failures.push(failure("minAge", reason));
         }
         failures
     }
@@ -139,10 +155,10 @@ impl Kind for Pin {
 
     async fn apply(
         &self,
-        _ctx: &CallContext,
+        ctx: &CallContext,
         inputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(&inputs, inputs.clone(), true).await
+        self.outputs(ctx, &inputs, inputs.clone(), true).await
     }
 
     fn id(&self, _ctx: &CallContext, outputs: &PropertyMap) -> String {
@@ -151,10 +167,10 @@ impl Kind for Pin {
 
     async fn foretell(
         &self,
-        _ctx: &CallContext,
+        ctx: &CallContext,
         inputs: &PropertyMap,
         outputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        self.outputs(inputs, outputs, false).await
+        self.outputs(ctx, inputs, outputs, false).await
     }
 }

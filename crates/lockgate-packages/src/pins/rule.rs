@@ -1,7 +1,11 @@
 //! Which tag of a repository a pin takes.
 
+use std::time::Duration;
+
 use regex::{Regex, RegexBuilder};
 use semver::{BuildMetadata, Prerelease, Version, VersionReq};
+
+use super::age;
 
 /// Names of the rules.
 pub const RULES: [&str; 4] = ["digest", "semver", "numeric", "alpha"];
@@ -16,6 +20,7 @@ pub struct PinRule {
     range: Option<(String, VersionReq)>,
     filter: Option<Regex>,
     extract: Option<String>,
+    min_age: Option<(String, Duration)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +87,21 @@ impl PinRule {
             range: range.transpose()?,
             filter: filter.transpose()?,
             extract: extract.map(str::to_owned),
+            min_age: None,
         })
+    }
+
+    /// The same rule for images that were created at least this long ago: `72h`, `7d`, `2w`.
+    pub fn with_min_age(mut self, text: Option<&str>) -> Result<Self, (&'static str, String)> {
+        let Some(text) = text else { return Ok(self) };
+        let age = age::parse(text).ok_or_else(|| {
+            let reason = format!(
+                "`{text}` is no age, expected for example `72h`, `7d` or `2w`, at most a year"
+            );
+            ("minAge", reason)
+        })?;
+        self.min_age = Some((text.to_owned(), age));
+        Ok(self)
     }
 
     /// The rule's name.
@@ -110,15 +129,25 @@ impl PinRule {
         self.extract.as_deref()
     }
 
+    /// How old an image must be.
+    pub fn min_age(&self) -> Option<Duration> {
+        self.min_age.as_ref().map(|(_, age)| *age)
+    }
+
+    /// That age as written.
+    pub fn min_age_text(&self) -> Option<&str> {
+        self.min_age.as_ref().map(|(text, _)| text.as_str())
+    }
+
     /// Whether it chooses among the tags of the repository.
     pub fn needs_tags(&self) -> bool {
         self.kind != Kind::Digest
     }
 
-    /// The tag it takes; an error says why there is none. Of tags that compare equal the longer
-    /// one is taken (`1.4.0` before `1.4`), then the last in byte order, so that the choice does
-    /// not depend on the order of the list.
-    pub fn choose(&self, tags: &[String]) -> Result<String, String> {
+    /// The tags that fit, the one to take first; an error says why there is none. Of tags that
+    /// compare equal the longer one comes first (`1.4.0` before `1.4`), then the last in byte
+    /// order, so that the choice does not depend on the order of the list.
+    pub fn ranked(&self, tags: &[String]) -> Result<Vec<String>, String> {
         let candidates: Vec<(&String, String)> = tags
             .iter()
             .filter_map(|tag| Some((tag, self.subject(tag)?)))
@@ -129,14 +158,17 @@ impl PinRule {
                 None => "there are no tags".to_owned(),
             });
         }
-        let best = match (&self.range, self.kind) {
-            (Some((_, range)), _) => best(&candidates, |text| {
+        let ranked = match (&self.range, self.kind) {
+            (Some((_, range)), _) => rank(&candidates, |text| {
                 version(text).filter(|version| range.matches(version))
             }),
-            (None, Kind::Numeric) => best(&candidates, |text| text.parse::<u128>().ok()),
-            (None, _) => best(&candidates, |text| Some(text.to_owned())),
+            (None, Kind::Numeric) => rank(&candidates, |text| text.parse::<u128>().ok()),
+            (None, _) => rank(&candidates, |text| Some(text.to_owned())),
         };
-        best.ok_or_else(|| match self.range() {
+        if !ranked.is_empty() {
+            return Ok(ranked);
+        }
+        Err(match self.range() {
             Some(range) => format!(
                 "none of {} tags is a version in `{range}`",
                 candidates.len()
@@ -160,14 +192,14 @@ impl PinRule {
     }
 }
 
-fn best<T: Ord>(
-    candidates: &[(&String, String)],
-    read: impl Fn(&str) -> Option<T>,
-) -> Option<String> {
+/// Tags whose subject can be read, the highest first.
+fn rank<T: Ord>(candidates: &[(&String, String)], read: impl Fn(&str) -> Option<T>) -> Vec<String> {
     let found = candidates
         .iter()
         .filter_map(|(tag, subject)| Some((read(subject)?, tag.len(), *tag)));
-    found.max().map(|(_, _, tag)| tag.clone())
+    let mut found: Vec<_> = found.collect();
+    found.sort_by(|a, b| b.cmp(a));
+    found.into_iter().map(|(_, _, tag)| tag.clone()).collect()
 }
 
 /// A version as tags write it: `v` in front and a missing third number are accepted. One number

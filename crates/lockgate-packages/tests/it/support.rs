@@ -21,8 +21,8 @@ use lockgate_model::ai::{ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServicePhase, ServiceSpec, ServiceStatus};
 use lockgate_model::{
-    Digest, ImageReference, PropertyMap, ResourceState, Rng, ServiceId, Snapshot, Timestamp, Urn,
-    Value,
+    Clock, Digest, ImageReference, PropertyMap, ResourceState, Rng, ServiceId, Snapshot, Timestamp,
+    Urn, Value,
 };
 use lockgate_packages::images::{Images, ImagesError, Resolved};
 use lockgate_packages::node::{ApiKeyRequest, ApiKeyStatus, RouteStatus, VendorStatus};
@@ -237,6 +237,8 @@ pub(crate) struct FakeImages {
     pub(crate) findings: Mutex<Vec<Finding>>,
     /// Digests by reference with tag.
     pub(crate) registry: Mutex<BTreeMap<String, Digest>>,
+    /// When images were created.
+    pub(crate) created: Mutex<BTreeMap<Digest, Timestamp>>,
     /// Calls that would reach a registry.
     pub(crate) asked: Mutex<Vec<String>>,
     /// A push never ends.
@@ -272,6 +274,19 @@ fn build_key(request: &BuildRequest) -> BuildKey {
         }
     }
     BuildKey::parse(&Digest::of(&content).hex()).unwrap()
+}
+
+/// Stands still at 2026-11-28.
+pub(crate) struct TestClock;
+
+impl Clock for TestClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(1_795_824_000)
+    }
+
+    fn monotonic(&self) -> std::time::Duration {
+        std::time::Duration::ZERO
+    }
 }
 
 #[async_trait]
@@ -347,6 +362,7 @@ impl Images for FakeImages {
         Ok(Resolved {
             index: digest,
             manifest: digest,
+            created: self.created.lock().get(&digest).copied(),
         })
     }
     async fn tags(&self, image: &ImageReference) -> Result<Vec<String>, ImagesError> {
@@ -590,6 +606,7 @@ pub(crate) fn settings(
     PackagesSettings {
         project_dir: project.to_owned(),
         base_env: [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into(),
+        clock: Arc::new(TestClock),
         rng: Arc::new(TestRng(AtomicU64::new(0))),
         images: Arc::clone(images),
         lock: Arc::clone(lock) as Arc<dyn PinLock>,

@@ -6,7 +6,7 @@ use lockgate_diag::{Diagnostic, codes, did_you_mean};
 use lockgate_image::OsArch;
 use lockgate_model::Digest;
 use lockgate_packages::images::{Images, ImagesError};
-use lockgate_packages::pins::{Locked, PinLock as _, PinSpec, Pins};
+use lockgate_packages::pins::{Locked, PinLock as _, PinSpec, Pins, Young};
 use serde_json::{Value as Json, json};
 
 use crate::cli::Pin as Args;
@@ -26,6 +26,8 @@ struct Row {
     spec: PinSpec,
     locked: Locked,
     now: Locked,
+    /// Better tags that are not taken yet.
+    young: Vec<Young>,
 }
 
 impl Row {
@@ -47,6 +49,7 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<(), CommandError> {
     let pins = Pins::new(
         std::sync::Arc::clone(&images),
         std::sync::Arc::clone(&file) as _,
+        std::sync::Arc::clone(&app.clock),
     );
     let mut rows = Vec::new();
     for (key, pin) in &lock.images {
@@ -55,12 +58,13 @@ pub(crate) async fn run(app: &App, args: &Args) -> Result<(), CommandError> {
         if wanted {
             let locked = locked_of(pin);
             let now = resolve(&pins, images.as_ref(), &spec, &locked).await;
-            let now = now.map_err(|error| failed(key, &error))?;
+            let (now, young) = now.map_err(|error| failed(key, &error))?;
             rows.push(Row {
                 key: key.clone(),
                 spec,
                 locked,
                 now,
+                young,
             });
         }
     }
@@ -101,13 +105,14 @@ fn names(spec: &PinSpec, name: &str) -> bool {
         || last == name
 }
 
-/// What the pin would be today, for every machine the entry knows.
+/// What the pin would be today, for every machine the entry knows, and what is too young for it.
+/// Where nothing is old enough, it stays what it is.
 async fn resolve(
     pins: &Pins,
     images: &dyn Images,
     spec: &PinSpec,
     locked: &Locked,
-) -> Result<Locked, ImagesError> {
+) -> Result<(Locked, Vec<Young>), ImagesError> {
     let mut names: Vec<&str> = locked.platforms.keys().map(String::as_str).collect();
     if names.is_empty() {
         names.push(OS_ARCH);
@@ -119,7 +124,10 @@ async fn resolve(
             hints: Vec::new(),
         })?);
     }
-    let (mut now, _) = pins.resolve_anew(spec, &parsed[0]).await?;
+    let (mut now, young) = match pins.resolve_anew(spec, &parsed[0]).await? {
+        Ok(pinned) => (pinned.locked, pinned.young),
+        Err(young) => return Ok((locked.clone(), young)),
+    };
     let pinned = spec.image.with_digest(now.digest);
     let mut platforms: BTreeMap<String, Digest> = BTreeMap::new();
     for os_arch in &parsed {
@@ -127,7 +135,7 @@ async fn resolve(
         platforms.insert(os_arch.to_string(), found.manifest);
     }
     now.platforms = platforms;
-    Ok(now)
+    Ok((now, young))
 }
 
 fn print(app: &App, rows: &[Row]) -> Result<(), CommandError> {
@@ -139,6 +147,7 @@ fn print(app: &App, rows: &[Row]) -> Result<(), CommandError> {
                     "name": row.key, "rule": row.spec.rule.name(), "state": row.state(),
                     "locked": row.locked.digest.to_string(), "lockedTag": row.locked.tag,
                     "now": row.now.digest.to_string(), "nowTag": row.now.tag,
+                    "young": row.young.iter().map(Young::to_string).collect::<Vec<_>>(),
                 })
             })
             .collect();
@@ -160,6 +169,9 @@ fn print(app: &App, rows: &[Row]) -> Result<(), CommandError> {
             line.push_str(&format!(" now {}", side(&row.now)));
         }
         app.printer.line(&line)?;
+        for young in &row.young {
+            app.printer.say(&format!("{}: {young}", row.key));
+        }
     }
     if rows.is_empty() {
         app.printer

@@ -2,11 +2,15 @@
 //! for the stack and for its gate.
 
 use anyhow::{Context as _, Result, ensure};
+use lockgate_model::Digest;
 use lockgate_testkit::docker::Docker;
 use lockgate_testkit::http;
 use lockgate_testkit::registry::Registry;
 
 use crate::support::{steps, world};
+
+/// Media type of the manifests made here.
+const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 
 fn program(address: &str, greeting: &str) -> String {
     format!(
@@ -105,6 +109,111 @@ fn a_pushed_image_is_pinned_and_the_pin_moves_only_when_told() -> Result<()> {
     site.run(&["up", "--yes"])?.expect(0)?;
     let tag = site.run(&["stack", "output", "tag"])?.expect(0)?.data;
     ensure!(tag.trim() == "1.1.0", "{tag}");
+    Ok(())
+}
+
+/// Puts an image without layers into `team/web`, created so many days ago.
+fn put_image(address: &str, tag: &str, days: u32) -> Result<()> {
+    let date = std::process::Command::new("date")
+        .args(["-u", "+%Y-%m-%dT%H:%M:%SZ", "-d", &format!("-{days} days")])
+        .output()?;
+    let created = String::from_utf8(date.stdout)?;
+    let config = format!(
+        r#"{{"created":"{}","architecture":"amd64","os":"linux","config":{{}},"rootfs":{{"type":"layers","diff_ids":[]}}}}"#,
+        created.trim()
+    );
+    let digest = Digest::of(config.as_bytes());
+    let manifest = format!(
+        r#"{{"schemaVersion":2,"mediaType":"{MANIFEST}","config":{{"mediaType":"application/vnd.oci.image.config.v1+json","digest":"{digest}","size":{}}},"layers":[]}}"#,
+        config.len()
+    );
+    let mut client = http::Client::connect(address)?;
+    let upload = client.post("/v2/team/web/blobs/uploads/", &[], "")?;
+    let place = upload.header("location").context("no upload was begun")?;
+    let (_, path) = place.split_once(address).context("another host")?;
+    let blob = [("content-type", "application/octet-stream")];
+    let put = client.put(&format!("{path}&digest={digest}"), &blob, &config)?;
+    ensure!(put.status == 201, "the configuration: {}", put.body);
+    let path = format!("/v2/team/web/manifests/{tag}");
+    let put = client.put(&path, &[("content-type", MANIFEST)], &manifest)?;
+    ensure!(put.status == 201, "the manifest: {}", put.body);
+    Ok(())
+}
+
+#[test]
+fn a_pin_with_an_age_waits_for_a_tag_to_come_of_it() -> Result<()> {
+    let registry = Registry::start()?;
+    let address = registry.address();
+    put_image(address, "1.0.0", 30)?;
+    put_image(address, "1.1.0", 1)?;
+    put_image(address, "1.2.0", 20_000)?;
+    let aged = pin(address).replace("range: ^1\n", "range: ^1\n      minAge: 7d\n");
+    let site = world(&aged)?;
+    let preview = site.run(&["preview"])?.expect(0)?;
+    for expected in [
+        "`1.2.0` has no date that tells its age: `1.0.0` is taken",
+        "`1.1.0` is too young until",
+    ] {
+        ensure!(
+            preview.talk.contains(expected) || preview.data.contains(expected),
+            "{} {}",
+            preview.talk,
+            preview.data
+        );
+    }
+    site.run(&["up", "--yes"])?.expect(0)?;
+    let tag = site.run(&["stack", "output", "tag"])?.expect(0)?.data;
+    ensure!(tag.trim() == "1.0.0", "{tag}");
+    let lock = site.project().join("lockgate.lock");
+    let text = fs_err::read_to_string(&lock)?;
+    ensure!(
+        text.contains("minAge = \"7d\"") && text.contains("created = "),
+        "{text}"
+    );
+    let drift = site.run(&["pin", "--json"])?.expect(0)?.json()?;
+    let row = &drift["pins"][0];
+    let young = row["young"].as_array().map_or(0, Vec::len);
+    ensure!(row["state"] == "same" && young == 2, "{drift}");
+
+    put_image(address, "1.0.1", 10)?;
+    site.run(&["pin", "--update"])?.expect(0)?;
+    let text = fs_err::read_to_string(&lock)?;
+    ensure!(
+        text.contains("tag = \"1.0.1\"") && text.contains("minAge = \"7d\""),
+        "{text}"
+    );
+
+    // A tag of its own that is too young is not taken for another.
+    let one = aged
+        .replace("/team/web\n", "/team/web:1.1.0\n")
+        .replace("      rule: semver\n      range: ^1\n", "");
+    site.write("Pulumi.yaml", &one)?;
+    let refused = site.run(&["preview"])?.expect(1)?;
+    ensure!(
+        refused
+            .talk
+            .contains("is `7d` old: `1.1.0` is too young until"),
+        "{}",
+        refused.talk
+    );
+    Ok(())
+}
+
+#[test]
+fn a_build_with_a_secret_is_not_pushed() -> Result<()> {
+    let registry = Registry::start()?;
+    let address = registry.address();
+    // The shape of a cloud key, made here so that no scanner of this repository finds one.
+    let key = format!("aws_access_key_id = AKIA{}", "Z7QXW2ERT4YUIOP5");
+    let shop = world(&program(address, &key))?;
+    let refused = shop.run(&["preview"])?.expect(1)?;
+    ensure!(
+        refused.talk.contains("lockgate:image:Push"),
+        "{}",
+        refused.talk
+    );
+    shop.run(&["up", "--yes"])?.expect(1)?;
+    ensure!(tags(address)?.contains("NAME_UNKNOWN"), "it was pushed");
     Ok(())
 }
 

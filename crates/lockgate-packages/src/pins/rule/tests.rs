@@ -13,9 +13,9 @@ fn choose(
     let tags: Vec<String> = tags.iter().map(|t| (*t).to_owned()).collect();
     let mut turned = tags.clone();
     turned.reverse();
-    let chosen = rule.choose(&tags);
-    assert_eq!(chosen, rule.choose(&turned), "the order of tags matters");
-    chosen
+    let ranked = rule.ranked(&tags);
+    assert_eq!(ranked, rule.ranked(&turned), "the order of tags matters");
+    ranked.map(|mut tags| tags.remove(0))
 }
 
 #[test]

@@ -6,9 +6,10 @@ use std::time::Duration;
 use lockgate_engine::provider::{DiffChanges, ProviderError};
 use lockgate_image::gate::Finding;
 use lockgate_model::value::{Archive, ArchiveSource, Asset, AssetSource};
-use lockgate_model::{Digest, PropertyMap, Timestamp, Value};
+use lockgate_model::{Clock as _, Digest, PropertyMap, Timestamp, Value};
+use lockgate_packages::pins::Locked;
 
-use crate::support::{World, bag, message};
+use crate::support::{TestClock, World, bag, message};
 
 const BUILD: &str = "lockgate:image:Build";
 const GATE: &str = "lockgate:image:Gate";
@@ -355,6 +356,63 @@ async fn a_pin_is_recorded_when_it_is_created_and_then_stays() {
 }
 
 #[tokio::test]
+async fn a_pin_with_an_age_passes_over_what_is_too_young() {
+    let world = World::new("lockgate").await;
+    offer(&world, &["1.0.0", "1.1.0", "1.2.0", "1.3.0"]);
+    let days = |n: i64| Timestamp::from_secs(TestClock.now().as_secs() - n * 86_400);
+    let dated = |tag: &str, created: Timestamp| {
+        let digest = Digest::of(tag.as_bytes());
+        world.images.created.lock().insert(digest, created);
+    };
+    dated("1.0.0", days(30));
+    dated("1.1.0", days(8));
+    // The constant date of a reproducible build tells no age; 1.3.0 is of yesterday.
+    dated("1.2.0", Timestamp::from_secs(315_532_800));
+    dated("1.3.0", days(1));
+    let inputs = bag(r#"{"image": "acme/web", "rule": "semver", "range": "^1", "minAge": "7d"}"#);
+    let preview = world.create(PIN, inputs.clone(), true).await.unwrap();
+    assert_eq!(preview.outputs["tag"], Value::from("1.1.0"));
+    let said = world.events.texts();
+    let expected = [
+        format!("`1.3.0` is too young until {}: `1.1.0` is taken", days(-6)),
+        "`1.2.0` has no date that tells its age: `1.1.0` is taken".to_owned(),
+    ];
+    assert_eq!(said, expected);
+    assert!(world.lock.0.lock().is_empty(), "a preview wrote the lock");
+    world.create(PIN, inputs.clone(), false).await.unwrap();
+    let locked = world.lock.0.lock().values().next().cloned().unwrap();
+    assert_eq!(locked.created, Some(days(8)));
+
+    // Nothing is old enough: nothing is taken.
+    let world = World::new("lockgate").await;
+    offer(&world, &["latest"]);
+    let created = days(1);
+    world
+        .images
+        .created
+        .lock()
+        .insert(Digest::of(b"latest"), created);
+    let inputs = bag(r#"{"image": "acme/web", "minAge": "48h"}"#);
+    let failed = message(world.create(PIN, inputs.clone(), true).await);
+    let until = days(-1);
+    assert_eq!(
+        failed,
+        format!("no tag of `docker.io/acme/web` is `48h` old: `latest` is too young until {until}")
+    );
+    // What is locked stays.
+    let key = "docker.io/acme/web".to_owned();
+    let locked = Locked {
+        tag: Some("latest".into()),
+        digest: Digest::of(b"old"),
+        platforms: [("linux/amd64".to_owned(), Digest::of(b"old"))].into(),
+        created: None,
+    };
+    world.lock.0.lock().insert(key, locked);
+    let kept = world.create(PIN, inputs, false).await.unwrap();
+    assert_eq!(kept.outputs["digest"], digest_of("old"));
+}
+
+#[tokio::test]
 async fn wrong_pins_name_the_property_and_no_fitting_tag_is_told() {
     let world = World::new("lockgate").await;
     for (rest, expected) in [
@@ -369,6 +427,14 @@ async fn wrong_pins_name_the_property_and_no_fitting_tag_is_told() {
         (
             r#""image": "acme/web", "rule": "numeric", "extract": "$1""#,
             "extract: needs a `filter` with groups",
+        ),
+        (
+            r#""image": "acme/web", "minAge": "3""#,
+            "minAge: `3` is no age, expected for example `72h`, `7d` or `2w`, at most a year",
+        ),
+        (
+            r#""image": "lockgate.local/web:1", "minAge": "3d""#,
+            "minAge: has no meaning for a digest or an image of the local store",
         ),
     ] {
         let inputs = bag(&format!("{{{rest}}}"));
@@ -403,6 +469,28 @@ async fn an_image_is_pushed_when_it_is_created_and_never_in_a_preview() {
     other.extend(bag(r#"{"tags": ["1.1", "latest"]}"#));
     let changed = world.diff_with(BUILD, inputs, created.outputs, other).await;
     assert_eq!(changed.changes, DiffChanges::Some);
+}
+
+#[tokio::test]
+async fn a_build_is_pushed_only_after_the_checks_that_no_image_should_fail() {
+    let world = World::new("lockgate").await;
+    let mut inputs = handed_over(&world, "v1", "v1");
+    inputs.extend(bag(r#"{"push": true, "registry": "localhost:5000/team"}"#));
+    *world.images.findings.lock() = vec![finding()];
+    for preview in [true, false] {
+        let failed = message(world.create(BUILD, inputs.clone(), preview).await);
+        assert!(failed.contains("private-key at /app/key.pem"), "{failed}");
+    }
+    assert!(world.images.asked.lock().is_empty(), "it was pushed");
+    let said = world.events.texts();
+    assert!(said[0].contains("lockgate:image:Push"), "{said:?}");
+    world.images.findings.lock().clear();
+    world.create(BUILD, inputs.clone(), false).await.unwrap();
+    assert_eq!(world.images.asked.lock().len(), 1);
+    // Without a push, whoever takes the image may look at it.
+    *world.images.findings.lock() = vec![finding()];
+    inputs.remove("push");
+    world.create(BUILD, inputs, false).await.unwrap();
 }
 
 #[tokio::test]
