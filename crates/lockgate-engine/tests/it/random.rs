@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use lockgate_engine::source::Alias;
-use lockgate_engine::{Operation, Options};
+use lockgate_engine::{Import, Operation, Options};
 use proptest::prelude::*;
 
 use crate::crash::check_world;
@@ -151,6 +151,8 @@ struct Round {
     continue_on_error: bool,
     refresh: bool,
     target: Option<usize>,
+    exclude: Option<usize>,
+    dependents: bool,
 }
 
 fn failure() -> impl Strategy<Value = Failure> {
@@ -169,6 +171,7 @@ fn round() -> impl Strategy<Value = Round> {
             1 => Just(Operation::Preview),
             1 => Just(Operation::Destroy),
             1 => Just(Operation::Refresh),
+            1 => Just(Operation::Import),
         ],
         any_program(),
         proptest::collection::vec((0..5u8, 0..NAMES, failure()), 0..4),
@@ -176,10 +179,14 @@ fn round() -> impl Strategy<Value = Round> {
         1..4usize,
         any::<bool>(),
         proptest::bool::weighted(0.2),
-        proptest::option::weighted(0.15, 0..NAMES),
+        (
+            proptest::option::weighted(0.15, 0..NAMES),
+            proptest::option::weighted(0.15, 0..NAMES),
+            any::<bool>(),
+        ),
     )
         .prop_map(
-            |(operation, program, failures, limit, parallel, go_on, refresh, target)| Round {
+            |(operation, program, failures, limit, parallel, go_on, refresh, part)| Round {
                 operation,
                 program,
                 failures,
@@ -187,7 +194,9 @@ fn round() -> impl Strategy<Value = Round> {
                 parallel,
                 continue_on_error: go_on,
                 refresh,
-                target,
+                target: part.0,
+                exclude: part.1,
+                dependents: part.2,
             },
         )
 }
@@ -231,7 +240,8 @@ async fn play(rounds: Vec<Round>, last: Program) {
     let mut stack = Stack::default();
     let programs = || rounds.iter().map(|round| &round.program).chain([&last]);
     // A resource outside the targets keeps its connection with one that a targeted run removes.
-    let targeted = rounds.iter().any(|round| round.target.is_some());
+    let is_partial = |round: &Round| round.target.is_some() || round.exclude.is_some();
+    let targeted = rounds.iter().any(is_partial);
     stack.world.0.lock().orderly = !targeted && !programs().any(deletes_first);
     // A create without an answer is repeated as it was, though what it names may be gone by then.
     let lost = |round: &Round| {
@@ -239,7 +249,7 @@ async fn play(rounds: Vec<Round>, last: Program) {
         round.limit.is_some() || failures.any(|(_, _, failure)| *failure == Failure::LostBefore)
     };
     stack.world.0.lock().answered = !rounds.iter().any(lost);
-    for round in rounds {
+    for (number, round) in rounds.into_iter().enumerate() {
         for (verb, name, failure) in &round.failures {
             let verb = ["create", "update", "delete", "read", "check"][usize::from(*verb)];
             stack.world.fail(&format!("{verb} r{name}"), *failure);
@@ -253,20 +263,44 @@ async fn play(rounds: Vec<Round>, last: Program) {
                 .map(|n| format!("**::r{n}"))
                 .into_iter()
                 .collect(),
-            target_dependents: true,
+            target_dependents: round.dependents,
+            excludes: round
+                .exclude
+                .map(|n| format!("**::r{n}"))
+                .into_iter()
+                .collect(),
+            exclude_dependents: round.dependents,
             ..Options::default()
         };
+        let found = format!("found-{number}");
+        if round.operation == Operation::Import {
+            let name = format!("r{}", number % NAMES);
+            stack.world.put(&found, &name, Default::default());
+            stack.options.imports = vec![Import {
+                type_token: "test:index:Res".to_owned(),
+                name,
+                id: found.clone(),
+                parent: None,
+                provider: None,
+                protect: false,
+            }];
+        }
         stack.journal_limit = round.limit.unwrap_or(usize::MAX);
         let source = matches!(round.operation, Operation::Up | Operation::Preview)
             .then(|| round.program.clone());
         let kept = untouchable(&stack, source.as_ref());
         stack.run(round.operation, source).await;
+        let taken = stack.snapshot.resources.iter().any(|r| r.id == found);
         let mut world = stack.world.0.lock();
         for id in kept {
             assert!(world.things.contains_key(&id), "{id} was protected");
         }
         assert_eq!(world.disorder, [""; 0]);
         world.script.clear();
+        if !taken {
+            // What no import took belongs to nobody.
+            world.things.remove(&found);
+        }
     }
     stack.options = Options::default();
     stack.journal_limit = usize::MAX;
