@@ -147,15 +147,16 @@ fn place(span: &granit_parser::Span) -> Span {
     Span::of(start..end.max(start))
 }
 
-/// A collection that is still open.
+/// A collection that is still open. What is in it so far lies on the builder's stacks, from `base`
+/// on: a finished collection is then allocated once, at its size.
 enum Frame<'src> {
     List {
         start: Span,
-        items: Vec<Node<'src>>,
+        base: usize,
     },
     Map {
         start: Span,
-        entries: Vec<(Node<'src>, Node<'src>)>,
+        base: usize,
         key: Option<Node<'src>>,
     },
 }
@@ -163,6 +164,10 @@ enum Frame<'src> {
 struct Builder<'src> {
     file: &'src Arc<SourceFile>,
     open: Vec<Frame<'src>>,
+    /// Items of the open lists, innermost last.
+    items: Vec<Node<'src>>,
+    /// Entries of the open maps, innermost last.
+    entries: Vec<(Node<'src>, Node<'src>)>,
     root: Option<Node<'src>>,
     documents: usize,
     nodes: usize,
@@ -174,6 +179,8 @@ impl<'src> Builder<'src> {
         Self {
             file,
             open: Vec::new(),
+            items: Vec::new(),
+            entries: Vec::new(),
             root: None,
             documents: 0,
             nodes: 0,
@@ -205,11 +212,11 @@ impl<'src> Builder<'src> {
             }
             Event::SequenceStart(..) => self.open.push(Frame::List {
                 start: span,
-                items: Vec::new(),
+                base: self.items.len(),
             }),
             Event::MappingStart(..) => self.open.push(Frame::Map {
                 start: span,
-                entries: Vec::new(),
+                base: self.entries.len(),
                 key: None,
             }),
             Event::SequenceEnd | Event::MappingEnd => self.close(span)?,
@@ -248,14 +255,16 @@ impl<'src> Builder<'src> {
             return Ok(());
         };
         let node = match frame {
-            Frame::List { start, items } => {
+            Frame::List { start, base } => {
+                let items: Vec<Node<'src>> = self.items.drain(base..).collect();
                 let last = items.last().map(|n| n.span.end);
                 Node {
                     span: self.extent(start, last, end),
                     kind: Kind::List(items),
                 }
             }
-            Frame::Map { start, entries, .. } => {
+            Frame::Map { start, base, .. } => {
+                let entries: Vec<_> = self.entries.drain(base..).collect();
                 let last = entries.last().map(|(_, v)| v.span.end);
                 self.check_duplicates(&entries);
                 Node {
@@ -289,12 +298,12 @@ impl<'src> Builder<'src> {
         match self.open.last_mut() {
             None if self.documents <= 1 => self.root = Some(node),
             None => self.further_document(&node),
-            Some(Frame::List { items, .. }) => items.push(node),
-            Some(Frame::Map { key, entries, .. }) => match key.take() {
+            Some(Frame::List { .. }) => self.items.push(node),
+            Some(Frame::Map { key, .. }) => match key.take() {
                 None => *key = Some(node),
                 Some(name) => {
                     let name = check_key(self.file, name, &node, &mut self.found);
-                    entries.push((name, node));
+                    self.entries.push((name, node));
                 }
             },
         }

@@ -22,7 +22,7 @@ pub(crate) enum Kind {
     /// Text with references in it; its value is text.
     Mixed(Vec<Part>),
     /// A string that is one reference and nothing else keeps the value's type.
-    Reference(Reference),
+    Reference(Box<Reference>),
     List(Vec<Expression>),
     /// Keys are text, possibly mixed.
     Map(Vec<(Expression, Expression)>),

@@ -81,7 +81,7 @@ impl Parser<'_> {
             return Kind::Mixed(parts);
         }
         match parts.pop() {
-            Some(Part::Reference(reference)) => Kind::Reference(reference),
+            Some(Part::Reference(reference)) => Kind::Reference(Box::new(reference)),
             Some(Part::Text(text)) => Kind::Text(text.into()),
             None => Kind::Text(Arc::from("")),
         }
@@ -137,13 +137,11 @@ impl Parser<'_> {
                     .push(hint);
             }
         }
-        Kind::Map(
-            entries
-                .iter()
-                .filter(|(key, _)| key.as_str().is_some())
-                .map(|(key, value)| (self.expression(key), self.expression(value)))
-                .collect(),
-        )
+        let mut map = Vec::with_capacity(entries.len());
+        for (key, value) in entries.iter().filter(|(key, _)| key.as_str().is_some()) {
+            map.push((self.expression(key), self.expression(value)));
+        }
+        Kind::Map(map)
     }
 
     fn call(&mut self, key: &Node<'_>, value: &Node<'_>, span: Span) -> Kind {

@@ -127,14 +127,13 @@ impl Parser<'_> {
         {
             return Properties::Whole(self.expression(node));
         }
-        Properties::Map(
-            entries
-                .iter()
-                .filter_map(|(key, value)| {
-                    Some((key.as_str()?.to_owned(), key.span, self.expression(value)))
-                })
-                .collect(),
-        )
+        let mut properties = Vec::with_capacity(entries.len());
+        for (key, value) in entries {
+            if let Some(name) = key.as_str() {
+                properties.push((name.to_owned(), key.span, self.expression(value)));
+            }
+        }
+        Properties::Map(properties)
     }
 
     fn get(&mut self, owner: &str, span: Span, node: &Node<'_>) -> Option<Get> {
