@@ -15,6 +15,7 @@ mod streams;
 mod vendor;
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -25,7 +26,7 @@ use self::node::Node;
 use self::report::Report;
 use self::streams::Bed;
 use super::servers::{missing, nginx_version};
-use crate::build;
+use crate::{build, root};
 
 const HELP: &str = "\
 usage: cargo xtask bench ai [--only PART] [--rounds N] [--json FILE]
@@ -99,6 +100,15 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
     let exe = build(true)?;
     let mut report = Report::default();
     report.version("nginx", nginx_version()?);
+    let system = fs_err::read_to_string("/proc/sys/kernel/osrelease")?;
+    report.version("linux", system.trim().to_owned());
+    let commit = ["describe", "--always", "--dirty"];
+    let commit = Command::new("git")
+        .args(commit)
+        .current_dir(root()?)
+        .output()?;
+    let commit = String::from_utf8_lossy(&commit.stdout);
+    report.version("lockgate", commit.trim().to_owned());
     let wants_peer = settings.has(Part::LiteLlm) || settings.has(Part::FirstEvent);
     let peer = if wants_peer {
         peer(&exe, &mut report)

@@ -35,12 +35,11 @@ impl Report {
 
     /// Writes the raw data, and fails if something went wrong on the way.
     pub(super) fn close(self, file: Option<&std::path::Path>) -> Result<()> {
-        let versions: serde_json::Map<String, Value> = self
+        let versions: Vec<String> = self
             .versions
             .iter()
-            .map(|(of, version)| (of.clone(), json!(version)))
+            .map(|(of, version)| format!("{of} {version}"))
             .collect();
-        let versions: Vec<String> = versions.iter().map(|(k, v)| format!("{k} {v}")).collect();
         println!("versions: {}", versions.join(", "));
         let loads = self.rounds.iter().map(|r| r["load_average"].as_f64());
         let loads: Vec<f64> = loads.map(|l| l.unwrap_or(f64::NAN)).collect();
