@@ -152,14 +152,14 @@ impl Client {
     pub async fn apply_route(&self, route: &RouteSpec) -> Result<RouteStatus, ClientError> {
         let path = object_path("routes", &parse_name(&route.name)?);
         let view: RouteView = self.put(&path, &RouteBody::from(route)).await?;
-        Ok(view.into())
+        route_status(view)
     }
 
     /// The route of this name.
     pub async fn find_route(&self, name: &str) -> Result<Option<RouteStatus>, ClientError> {
         let path = object_path("routes", &parse_name(name)?);
         let view: Option<RouteView> = self.find(&path).await?;
-        Ok(view.map(RouteStatus::from))
+        view.map(route_status).transpose()
     }
 
     /// Withdraws a route.
@@ -251,6 +251,10 @@ const NO_BODY: Option<&()> = None;
 
 fn service_status(view: ServiceView) -> Result<ServiceStatus, ClientError> {
     ServiceStatus::try_from(view).map_err(|error| ClientError::Protocol(error.to_string()))
+}
+
+fn route_status(view: RouteView) -> Result<RouteStatus, ClientError> {
+    RouteStatus::try_from(view).map_err(|error| ClientError::Protocol(error.to_string()))
 }
 
 fn parse_name(name: &str) -> Result<ServiceId, ClientError> {

@@ -7,6 +7,7 @@ mod node;
 mod problem;
 mod route;
 mod service;
+mod tls;
 
 pub use ai::{
     CallView, LaneBody, ModelBody, ModelView, TokensView, UsageView, VendorBody, VendorView,
@@ -24,6 +25,7 @@ pub use service::{
     HealthBody, InstanceView, LimitsBody, LogLine, ProbeBody, RolloutBody, ServiceBody,
     ServiceEvent, ServiceView,
 };
+pub use tls::TlsBody;
 
 use std::time::Duration;
 

@@ -7,8 +7,8 @@ use lockgate_model::ai::{CallRow, ModelSpec, VendorSpec};
 use lockgate_model::{Timestamp, gateway::RouteSpec};
 use lockgate_store::Change;
 
-use crate::check::{check_name, check_room, check_unused};
-use crate::objects::resolve_backend;
+use crate::check::{check_name, check_room, check_unused, check_vendor};
+use crate::objects::resolve;
 use crate::state::{State, swap_entry};
 use crate::{Caller, ControlError, Shared};
 
@@ -19,8 +19,10 @@ impl Shared {
         vendor: VendorSpec,
     ) -> Result<(), ControlError> {
         check_name("AI vendor", &vendor.name).map_err(ControlError::Invalid)?;
-        let (origin, addresses) = resolve_backend(&vendor.base_url.origin).await?;
-        let mut resolved = BTreeMap::from([(origin, addresses)]);
+        check_vendor(&vendor).map_err(ControlError::Invalid)?;
+        let origin = &vendor.base_url.origin;
+        let addresses = resolve(origin).await?;
+        let mut resolved = BTreeMap::from([(origin.to_string(), addresses)]);
         if self.state.lock().vendors.get(&vendor.name) == Some(&vendor) {
             return Ok(());
         }

@@ -1,8 +1,10 @@
 //! What an object must fulfil before it is taken, by itself and against the others. Pure.
 
 use lockgate_diag::{Code, Diagnostic, codes, did_you_mean};
+use lockgate_model::ai::VendorSpec;
 use lockgate_model::gateway::{AuthPolicy, RouteSpec};
 use lockgate_model::service::{HealthProbe, ServiceId, ServiceSpec};
+use lockgate_model::tls::TlsSettings;
 
 use crate::state::State;
 
@@ -100,7 +102,32 @@ pub(crate) fn check_route(route: &RouteSpec) -> Checked {
         );
         return Err(refuse(codes::store::BAD_OBJECT, message));
     }
+    for backend in &route.backends {
+        let spoken = backend.upstream.starts_with("https://");
+        check_tls(&backend.tls, spoken, || {
+            format!("a backend of the route `{}`", route.name)
+        })?;
+    }
     Ok(())
+}
+
+/// A vendor by itself, but for its name.
+pub(crate) fn check_vendor(vendor: &VendorSpec) -> Checked {
+    check_tls(&vendor.tls, vendor.base_url.origin.is_tls(), || {
+        format!("the AI vendor `{}`", vendor.name)
+    })
+}
+
+/// TLS settings are for TLS only: elsewhere nobody would keep what they promise.
+fn check_tls(tls: &TlsSettings, spoken: bool, who: impl FnOnce() -> String) -> Checked {
+    if spoken || tls.is_default() {
+        return Ok(());
+    }
+    let message = format!(
+        "{} has certificates or a server name, but its URL is not `https://`",
+        who()
+    );
+    Err(refuse(codes::store::BAD_BACKEND, message))
 }
 
 /// Everything a route names is there.

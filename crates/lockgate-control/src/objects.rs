@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockgate_diag::{Diagnostic, Secret, codes};
+use lockgate_model::Origin;
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, PathMatch, RouteSpec};
 use lockgate_model::service::ServiceId;
 use lockgate_store::Change;
@@ -13,7 +14,7 @@ use crate::check::{
     check_consumer_known, check_consumer_unused, check_name, check_room, check_route,
     check_route_references, refuse,
 };
-use crate::origin::Origin;
+use crate::origin;
 use crate::state::swap_entry;
 use crate::{Caller, ControlError, Shared};
 
@@ -48,8 +49,9 @@ impl Shared {
         let mut resolved = BTreeMap::new();
         for backend in &mut route.backends {
             if ServiceId::from_endpoint(&backend.upstream).is_none() {
-                let (name, addresses) = resolve_backend(&backend.upstream).await?;
-                resolved.insert(name.clone(), addresses);
+                let origin = origin::parse(&backend.upstream).map_err(ControlError::Invalid)?;
+                let name = origin.to_string();
+                resolved.insert(name.clone(), resolve(&origin).await?);
                 backend.upstream = name;
             }
         }
@@ -202,10 +204,10 @@ impl Shared {
     /// Asks the resolver again for every URL that routes name and forgets the others. A name that
     /// stopped resolving keeps its last addresses: a resolver outage must not become ours.
     pub(crate) async fn refresh_addresses(&self) {
-        let names = self.state.lock().url_upstreams();
+        let names = self.state.lock().origins();
         let lookups = names.iter().map(|name| async move {
-            match Origin::parse(name) {
-                Ok(origin) => (name, origin.resolve().await),
+            match origin::parse(name) {
+                Ok(origin) => (name, origin::resolve(&origin).await),
                 Err(diagnostic) => (name, Err(diagnostic.message)),
             }
         });
@@ -221,20 +223,18 @@ impl Shared {
                 }
             }
         }
-        let named = state.url_upstreams();
+        let named = state.origins();
         state.addresses.retain(|name, _| named.contains(name));
     }
 }
 
-/// The name of a backend URL's upstream, and the addresses it has now.
-pub(crate) async fn resolve_backend(url: &str) -> Result<(String, Vec<SocketAddr>), ControlError> {
-    let origin = Origin::parse(url).map_err(ControlError::Invalid)?;
-    let addresses = origin.resolve().await.map_err(|cause| {
-        let message = format!("the backend `{url}` has no address");
+/// The addresses of an origin; it must have one before anything is published.
+pub(crate) async fn resolve(origin: &Origin) -> Result<Vec<SocketAddr>, ControlError> {
+    origin::resolve(origin).await.map_err(|cause| {
+        let message = format!("the backend `{origin}` has no address");
         let diagnostic = Diagnostic::error(codes::store::UNRESOLVED_HOST, message);
         ControlError::NotFound(Box::new(diagnostic.cause(cause)))
-    })?;
-    Ok((origin.name(), addresses))
+    })
 }
 
 fn route_url(gateway_url: &str, route: &RouteSpec) -> String {

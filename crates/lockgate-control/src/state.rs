@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use lockgate_model::Digest;
 use lockgate_model::ai::{AiSpec, ModelSpec, VendorSpec};
 use lockgate_model::gateway::{
-    ApiKeySpec, ConsumerSpec, EndpointSpec, GatewaySpec, RouteSpec, UpstreamSpec,
+    ApiKeySpec, ConsumerSpec, EndpointSpec, GatewaySpec, HostSpec, RouteSpec, TlsSpec, UpstreamSpec,
 };
 use lockgate_model::service::{
     InstanceStatus, ServiceId, ServicePhase, ServiceSpec, ServiceStatus,
 };
+use lockgate_model::tls::{ServerIdentity, TlsSettings};
+use lockgate_model::{Digest, Origin};
 use lockgate_service::Instance;
 use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -76,7 +77,7 @@ impl Version {
                 pid: Some(instance.pid),
                 address: match &instance.endpoint {
                     EndpointSpec::Tcp(address) => Some(*address),
-                    EndpointSpec::Handed { .. } => None,
+                    EndpointSpec::Handed { .. } | EndpointSpec::Host(_) => None,
                 },
                 healthy: replica.healthy,
                 restarts: replica.restarts,
@@ -108,23 +109,23 @@ impl State {
     /// The spec that follows from the state, under the version published last. Equal states give
     /// equal specs: every list is sorted.
     pub(crate) fn compile(&self) -> GatewaySpec {
-        let names: BTreeSet<&str> = self
-            .routes
-            .values()
-            .flat_map(|route| &route.backends)
-            .map(|backend| backend.upstream.as_str())
-            .chain(self.origins().map(String::as_str))
-            .collect();
-        let upstream = |name: &str| UpstreamSpec {
-            name: name.to_owned(),
-            endpoints: self.endpoints(name),
-        };
+        let backends = self.routes.values().flat_map(|route| &route.backends);
+        let backends = backends.map(|backend| {
+            let endpoints = self.endpoints(&backend.upstream, &backend.tls);
+            (backend.upstream_name().into_owned(), endpoints)
+        });
+        let vendors = self.vendors.values().map(|vendor| {
+            let origin = &vendor.base_url.origin;
+            (vendor.upstream_name(), self.host(origin, &vendor.tls))
+        });
+        let upstreams: BTreeMap<String, Vec<EndpointSpec>> = backends.chain(vendors).collect();
+        let upstream = |(name, endpoints)| UpstreamSpec { name, endpoints };
         GatewaySpec {
             version: self.spec.version,
             routes: self.routes.values().cloned().collect(),
             consumers: self.consumers.values().cloned().collect(),
             api_keys: self.api_keys.values().cloned().collect(),
-            upstreams: names.into_iter().map(upstream).collect(),
+            upstreams: upstreams.into_iter().map(upstream).collect(),
             ai: AiSpec {
                 vendors: self.vendors.values().cloned().collect(),
                 models: self.models.values().cloned().collect(),
@@ -132,28 +133,42 @@ impl State {
         }
     }
 
-    /// Names of the upstreams that are URLs.
-    pub(crate) fn url_upstreams(&self) -> BTreeSet<String> {
+    /// Origins of the URLs that routes and vendors name.
+    pub(crate) fn origins(&self) -> BTreeSet<String> {
         let backends = self.routes.values().flat_map(|route| &route.backends);
         let names = backends.map(|backend| &backend.upstream);
         let urls = names.filter(|name| ServiceId::from_endpoint(name).is_none());
-        urls.chain(self.origins()).cloned().collect()
+        let vendors = self.vendors.values();
+        let vendors = vendors.map(|vendor| vendor.base_url.origin.to_string());
+        urls.cloned().chain(vendors).collect()
     }
 
-    /// Names of the upstreams behind AI vendors.
-    fn origins(&self) -> impl Iterator<Item = &String> {
-        self.vendors.values().map(|vendor| &vendor.base_url.origin)
-    }
-
-    fn endpoints(&self, upstream: &str) -> Vec<EndpointSpec> {
+    /// Where an upstream is reached now.
+    fn endpoints(&self, upstream: &str, tls: &TlsSettings) -> Vec<EndpointSpec> {
         if let Some(id) = ServiceId::from_endpoint(upstream) {
             let version = self.services.get(&id);
             return version.map_or_else(Vec::new, |version| {
                 version.endpoints().into_iter().collect()
             });
         }
-        let addresses = self.addresses.get(upstream).into_iter().flatten();
-        addresses.copied().map(EndpointSpec::Tcp).collect()
+        let origin = Origin::parse(upstream);
+        origin.map_or_else(|_| Vec::new(), |origin| self.host(&origin, tls))
+    }
+
+    /// Where the host of a URL is reached now. One place, whatever its addresses are: they stand
+    /// for the same server, and connections to them are one pool.
+    fn host(&self, origin: &Origin, tls: &TlsSettings) -> Vec<EndpointSpec> {
+        let known = self.addresses.get(&origin.to_string());
+        let addresses = known.filter(|addresses| !addresses.is_empty());
+        let endpoint = addresses.map(|addresses| match (addresses.as_slice(), origin.address()) {
+            ([address], Some(_)) if !origin.is_tls() => EndpointSpec::Tcp(*address),
+            _ => EndpointSpec::Host(HostSpec {
+                authority: format!("{}:{}", origin.bare_host(), origin.port()),
+                addresses: addresses.clone(),
+                tls: tls_spec(origin, tls),
+            }),
+        });
+        endpoint.into_iter().collect()
     }
 
     /// The state of a service; `None` when the node has none of this name.
@@ -183,6 +198,18 @@ impl State {
             generation: version.generation,
         })
     }
+}
+
+/// How the server of an origin is spoken to: by the URL's host unless told otherwise.
+fn tls_spec(origin: &Origin, settings: &TlsSettings) -> Option<TlsSpec> {
+    if !origin.is_tls() {
+        return None;
+    }
+    let own = || ServerIdentity::parse(origin.bare_host()).ok();
+    Some(TlsSpec {
+        server_name: settings.server_name.clone().or_else(own)?,
+        ca_certificates: settings.ca_certificates.clone(),
+    })
 }
 
 /// Exchanges what `map` holds under `key` with `slot`; done twice, it undoes itself.

@@ -1,6 +1,7 @@
 //! The gateway that `cargo xtask bench gateway` measures: one worker, 10,000 keys, 100 prefix
 //! routes, a limit per key, an access log. Started as
-//! `gateway_bench LISTEN UPSTREAM FOLDER`, it prints `ready` and a valid key, and drains
+//! `gateway_bench LISTEN UPSTREAM FOLDER [CA]`, where CA is a file of certificates that makes it speak
+//! TLS to the upstream, it prints `ready` and a valid key, and drains
 //! when its standard input ends.
 #![expect(
     clippy::disallowed_methods,
@@ -17,9 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 use lockgate_diag::Secret;
 use lockgate_gateway::{Dial, Gateway, GatewaySettings, Limits, key_hash};
 use lockgate_model::gateway::{
-    ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, EndpointSpec, GatewaySpec, PathMatch,
-    RateLimitPolicy, RouteMatch, RouteSpec, TimeoutPolicy, UpstreamSpec,
+    ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, EndpointSpec, GatewaySpec, HostSpec,
+    PathMatch, RateLimitPolicy, RouteMatch, RouteSpec, TimeoutPolicy, TlsSpec, UpstreamSpec,
 };
+use lockgate_model::tls::{CaCertificates, ServerIdentity};
 use lockgate_model::{Clock, Rng, Timestamp};
 
 const KEYS: u64 = 10_000;
@@ -60,7 +62,22 @@ fn key_text(n: u64) -> String {
     format!("lgk_{n:016x}_{n:064x}")
 }
 
-fn spec(upstream: SocketAddr) -> GatewaySpec {
+/// The upstream, by TLS when there are certificates to trust.
+fn endpoint(upstream: SocketAddr, ca: Option<&str>) -> Result<EndpointSpec, String> {
+    let Some(ca) = ca else {
+        return Ok(EndpointSpec::Tcp(upstream));
+    };
+    Ok(EndpointSpec::Host(HostSpec {
+        authority: upstream.to_string(),
+        addresses: vec![upstream],
+        tls: Some(TlsSpec {
+            server_name: ServerIdentity::parse(&upstream.ip().to_string())?,
+            ca_certificates: Some(CaCertificates::parse(ca)?),
+        }),
+    }))
+}
+
+fn spec(endpoint: EndpointSpec) -> GatewaySpec {
     let route = |n: u64| RouteSpec {
         name: format!("bench/main/svc{n:03}"),
         matches: RouteMatch {
@@ -69,6 +86,7 @@ fn spec(upstream: SocketAddr) -> GatewaySpec {
         },
         backends: vec![BackendSpec {
             upstream: "up".into(),
+            tls: Default::default(),
             weight: 1,
         }],
         strip_prefix: None,
@@ -102,7 +120,7 @@ fn spec(upstream: SocketAddr) -> GatewaySpec {
         api_keys: (0..KEYS).map(key).collect(),
         upstreams: vec![UpstreamSpec {
             name: "up".into(),
-            endpoints: vec![EndpointSpec::Tcp(upstream)],
+            endpoints: vec![endpoint],
         }],
         ai: Default::default(),
     }
@@ -110,9 +128,11 @@ fn spec(upstream: SocketAddr) -> GatewaySpec {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [listen, upstream, folder] = arguments.as_slice() else {
-        return Err("usage: gateway_bench LISTEN UPSTREAM FOLDER".into());
+    let [listen, upstream, folder, ca @ ..] = arguments.as_slice() else {
+        return Err("usage: gateway_bench LISTEN UPSTREAM FOLDER [CA]".into());
     };
+    let ca = ca.first().map(fs_err::read_to_string).transpose()?;
+    let endpoint = endpoint(upstream.parse()?, ca.as_deref())?;
     let settings = GatewaySettings {
         listen: vec![listen.parse()?],
         workers: 1,
@@ -124,7 +144,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         rng: Arc::new(FixedRng),
         ledger: None,
     };
-    let (_spec, spec_rx) = tokio::sync::watch::channel(Arc::new(spec(upstream.parse()?)));
+    let (_spec, spec_rx) = tokio::sync::watch::channel(Arc::new(spec(endpoint)));
     // Nobody reads the records here: the bench compares with a proxy that makes none.
     let (records, _) = tokio::sync::mpsc::channel(1);
     let running = Gateway::start(settings, spec_rx, records, Arc::new(NoDial))?;

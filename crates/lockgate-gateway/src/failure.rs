@@ -82,6 +82,7 @@ kinds! {
     Draining "draining" Gateway 503 No "the gateway is shutting down";
     Refused "refused" Upstream 502 Yes "the upstream could not be reached";
     ConnectTimeout "connect_timeout" Upstream 504 Yes "connecting to the upstream took too long";
+    UpstreamTls "upstream_tls" Upstream 502 Yes "no trusted TLS connection to the upstream came about";
     ResetBeforeHead "reset_before_head" Upstream 502 IfReused "the upstream closed the connection without an answer";
     UpstreamHeadTimeout "upstream_head_timeout" Upstream 504 No "the upstream did not answer in time";
     BadResponse "bad_response" Upstream 502 No "the upstream's answer is not well-formed HTTP";

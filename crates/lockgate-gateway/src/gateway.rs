@@ -20,6 +20,7 @@ use crate::policy::auth::KeyHasher;
 use crate::settings::GatewaySettings;
 use crate::table::state::State;
 use crate::trace::TraceQueue;
+use crate::upstream::tls::TlsClients;
 use crate::worker::{self, Left, Phase};
 
 /// Connections that may wait to be accepted, per worker and address.
@@ -105,7 +106,8 @@ impl Gateway {
         }
         let (addresses, listeners) = listen(&settings.listen, settings.workers)?;
         let file = settings.access_log.as_ref().map(open_log).transpose()?;
-        let mut state = State::new(settings.workers);
+        let tls = TlsClients::new(Arc::clone(&settings.clock));
+        let mut state = State::new(settings.workers).with_tls(tls);
         let mut spec = spec;
         let current = Arc::clone(&spec.borrow_and_update());
         let (table, status) = first_table(&current, settings.table_file.as_deref(), &mut state);

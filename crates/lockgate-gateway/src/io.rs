@@ -1,7 +1,9 @@
 //! The I/O seam: the few operations that the connection loop needs, and their timer.
 //!
-//! Protocol code is written against [`Link`] and never names a socket type; [`Tcp`] is the only
-//! implementation of this version.
+//! Protocol code is written against [`Link`] and never names a socket type. Clients come over
+//! [`Tcp`]; upstreams are [`Wire`]s: TCP, or TLS on it.
+
+mod tls;
 
 use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
@@ -14,6 +16,8 @@ use rustix::net::RecvFlags;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
+
+pub(crate) use tls::{HandshakeError, Tls};
 
 /// One side of a connection.
 pub(crate) trait Link {
@@ -45,21 +49,34 @@ impl Tcp {
     /// Whether bytes, the end or an error wait although none should. Free of system calls while
     /// the connection is quiet; with `prove` the kernel is asked even so, because the runtime may
     /// not have heard yet.
-    pub(crate) fn is_stale(&self, prove: bool) -> bool {
-        let mut cx = Context::from_waker(std::task::Waker::noop());
-        if !prove && self.0.poll_read_ready(&mut cx).is_pending() {
+    fn is_stale(&self, prove: bool) -> bool {
+        if !prove && self.is_quiet() {
             return false;
         }
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        let mut byte = [0_u8; 1];
-        match rustix::net::recv(&self.0, &mut byte, flags) {
-            // Clears the readiness that was true once, so that the next wait is a real one.
-            Err(Errno::AGAIN) => self
-                .0
-                .try_read(&mut byte)
-                .map_or_else(|e| e.kind() != io::ErrorKind::WouldBlock, |_| true),
+        match rustix::net::recv(&self.0, &mut [0_u8; 1], flags) {
+            Err(Errno::AGAIN) => !self.settle(),
             _ => true,
         }
+    }
+
+    /// The runtime has heard of nothing to read.
+    fn is_quiet(&self) -> bool {
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        self.0.poll_read_ready(&mut cx).is_pending()
+    }
+
+    /// Clears the readiness that was true once, so that the next wait is a real one; false when
+    /// there is something to read after all.
+    fn settle(&self) -> bool {
+        let read = self.0.try_read(&mut [0_u8; 1]);
+        read.is_err_and(|e| e.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Reads what the kernel has, without a wait.
+    fn read_now(&self, into: &mut [u8]) -> io::Result<usize> {
+        let read = rustix::net::recv(&self.0, into, RecvFlags::DONTWAIT);
+        Ok(read.map(|(_, n)| n)?)
     }
 }
 
@@ -96,6 +113,75 @@ impl Link for Tcp {
         // Only makes the cut plainer; without it the peer still sees an incomplete message or
         // a close.
         let _ = self.0.set_zero_linger();
+    }
+}
+
+/// A connection to an upstream. One branch instead of a virtual call keeps plain TCP as it was.
+#[derive(Debug)]
+pub(crate) enum Wire {
+    Tcp(Tcp),
+    Tls(Box<Tls>),
+}
+
+impl Wire {
+    /// Whether bytes, the end or an error wait although none should.
+    pub(crate) fn is_stale(&mut self, prove: bool) -> bool {
+        match self {
+            Self::Tcp(tcp) => tcp.is_stale(prove),
+            Self::Tls(tls) => tls.is_stale(prove),
+        }
+    }
+
+    /// Ends a connection on which nothing is under way.
+    pub(crate) fn close(self) {
+        match self {
+            Self::Tcp(_) => {}
+            Self::Tls(tls) => tls.close(),
+        }
+    }
+}
+
+impl Link for Wire {
+    #[inline]
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_readable(cx),
+            Self::Tls(tls) => tls.poll_readable(cx),
+        }
+    }
+
+    #[inline]
+    fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_read(cx, into),
+            Self::Tls(tls) => tls.poll_read(cx, into),
+        }
+    }
+
+    #[inline]
+    fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_write(cx, from),
+            Self::Tls(tls) => tls.poll_write(cx, from),
+        }
+    }
+
+    fn poll_half_close(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(tcp) => tcp.poll_half_close(cx),
+            Self::Tls(tls) => tls.poll_half_close(cx),
+        }
+    }
+
+    fn reset_on_close(&mut self) {
+        match self {
+            Self::Tcp(tcp) => tcp.reset_on_close(),
+            Self::Tls(tls) => tls.reset_on_close(),
+        }
     }
 }
 

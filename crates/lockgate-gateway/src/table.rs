@@ -10,15 +10,17 @@ pub(crate) mod state;
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use lockgate_model::gateway::{EndpointSpec, TimeoutPolicy};
 
 use self::ai::AiRoute;
-use crate::failure::Form;
+use crate::core::Core;
+use crate::failure::{Failure, Form};
 use crate::metrics::RouteStats;
 use crate::policy::auth::Keys;
 use crate::policy::limit::{ConsumerCells, Rate};
+use crate::upstream::tls::TlsClient;
 use router::Router;
 
 /// One version of everything a request needs.
@@ -111,39 +113,76 @@ pub(crate) struct Upstream {
     pub(crate) endpoints: Vec<Arc<Endpoint>>,
 }
 
-/// An endpoint, the same object in every table that has it.
+/// An endpoint as one table has it.
 #[derive(Debug)]
 pub(crate) struct Endpoint {
     /// Never reused in this process, so a pool keyed by it cannot meet another endpoint.
     pub(crate) id: u64,
     pub(crate) spec: EndpointSpec,
-    /// Connections of all cores, idle ones included.
-    connections: AtomicU32,
+    /// How TLS is spoken to it; the same object, with its sessions, in every table.
+    pub(crate) tls: Option<Arc<TlsClient>>,
+    counts: Arc<Counts>,
 }
 
+/// What is counted of an endpoint, the same object in every table that has it.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Connections of all cores, idle ones included.
+    connections: AtomicU32,
+    /// Connections that were made.
+    turn: AtomicU32,
+    /// Second after which the log may be told again that it cannot be trusted.
+    quiet_until: AtomicU64,
+}
+
+/// Seconds between two warnings about one endpoint: its requests would fill the log.
+const WARNING_INTERVAL: u64 = 60;
+
 impl Endpoint {
-    pub(crate) fn new(id: u64, spec: EndpointSpec) -> Self {
-        Self {
-            id,
-            spec,
-            connections: AtomicU32::new(0),
+    /// A number that rises with every connection; spreads them over the addresses of a host.
+    pub(crate) fn next_turn(&self) -> usize {
+        self.counts.turn.fetch_add(1, Ordering::Relaxed) as usize
+    }
+
+    /// Tells the log that TLS with this endpoint does not come about.
+    pub(crate) fn warn(&self, core: &Core, failure: &Failure) {
+        let EndpointSpec::Host(host) = &self.spec else {
+            return;
+        };
+        let now = core.shared.clock.monotonic().as_secs();
+        let until = self.counts.quiet_until.load(Ordering::Relaxed);
+        let quiet = now < until
+            || self
+                .counts
+                .quiet_until
+                .compare_exchange(
+                    until,
+                    now + WARNING_INTERVAL,
+                    Ordering::Relaxed,
+                    Ordering::Relaxed,
+                )
+                .is_err();
+        if !quiet {
+            let cause = failure.cause.as_deref().unwrap_or_default();
+            tracing::warn!(upstream = %host.authority, cause, "no TLS connection to an upstream");
         }
     }
 
     /// Counts a connection in; `None` when `max` are open.
-    pub(crate) fn enter(self: &Arc<Self>, max: u32) -> Option<Slot> {
-        self.connections
+    pub(crate) fn enter(&self, max: u32) -> Option<Slot> {
+        self.counts
+            .connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| {
                 (n < max).then_some(n + 1)
             })
             .ok()?;
-        Some(Slot(Arc::clone(self)))
+        Some(Slot(Arc::clone(&self.counts)))
     }
 }
 
 /// A counted connection to an endpoint; counted out on every way out.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Endpoint>);
+pub(crate) struct Slot(Arc<Counts>);
 
 impl Drop for Slot {
     fn drop(&mut self) {

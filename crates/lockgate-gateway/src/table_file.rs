@@ -13,13 +13,16 @@ use fs_err::os::unix::fs::OpenOptionsExt;
 use lockgate_diag::{Diagnostic, codes::gateway as codes};
 use lockgate_model::ai::AiSpec;
 use lockgate_model::gateway as model;
+use lockgate_model::tls::{CaCertificates, ServerIdentity, TlsSettings};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 /// First word of the header line.
 const MAGIC: &str = "lockgate-table";
 /// Format written. Every older one must stay readable.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Formats that are read. The second has TLS and hosts; all else is as in the first.
+const FORMATS_READ: [&str; 2] = ["1", "2"];
 /// Largest file that is read.
 const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
@@ -62,6 +65,7 @@ fn without_ai(spec: &model::GatewaySpec) -> Cow<'_, model::GatewaySpec> {
         if route.ai.take().is_some() {
             route.backends.push(model::BackendSpec {
                 upstream: AI_UPSTREAM.into(),
+                tls: TlsSettings::default(),
                 weight: 1,
             });
         }
@@ -91,9 +95,9 @@ pub(crate) fn load(path: &Path) -> Result<Option<model::GatewaySpec>, Diagnostic
     let bytes = fs_err::read(path).map_err(|e| refuse("cannot be read").caused_by(&e))?;
     decode(&bytes).map(Some).map_err(|why| match why {
         Unreadable::Torn(why) => refuse(why),
-        Unreadable::Format(format) => {
-            refuse(&format!("has format `{format}`, expected `{FORMAT}`"))
-        }
+        Unreadable::Format(format) => refuse(&format!(
+            "has format `{format}`, expected at most `{FORMAT}`"
+        )),
         Unreadable::Body(error) => refuse("cannot be understood").caused_by(&error),
     })
 }
@@ -118,7 +122,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<model::GatewaySpec, Unreadable> {
     let &[MAGIC, format, digest] = words.as_slice() else {
         return Err(Unreadable::Torn("is not a gateway table"));
     };
-    if format != FORMAT.to_string() {
+    if !FORMATS_READ.contains(&format) {
         return Err(Unreadable::Format(format.to_owned()));
     }
     if digest != hex::encode(Sha256::digest(body)) {
@@ -131,10 +135,10 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<model::GatewaySpec, Unreadable> {
 /// Declares the wire form of a model struct and both directions of its conversion. A field named
 /// by `without` is not stored.
 macro_rules! wire {
-    ($wire:ident = $model:path { $($field:ident: $kind:ty = $to:expr, $from:expr;)* } $(without $absent:ident)?) => {
+    ($wire:ident = $model:path { $($(#[$how:meta])* $field:ident: $kind:ty = $to:expr, $from:expr;)* } $(without $absent:ident)?) => {
         #[derive(Serialize, Deserialize)]
         #[serde(deny_unknown_fields)]
-        struct $wire { $($field: $kind),* }
+        struct $wire { $($(#[$how])* $field: $kind),* }
 
         impl From<&$model> for $wire {
             fn from(from: &$model) -> Self {
@@ -205,7 +209,89 @@ wire!(FieldRule = model::FieldMatch {
 
 wire!(Backend = model::BackendSpec {
     upstream: String = same, id;
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    tls: Settings = |t: &TlsSettings| t.into(), Into::into;
     weight: u32 = same, id;
+});
+
+#[derive(Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Settings {
+    server_name: Option<Name>,
+    ca_certificates: Option<Pem>,
+}
+
+impl Settings {
+    fn is_empty(&self) -> bool {
+        self.server_name.is_none() && self.ca_certificates.is_none()
+    }
+}
+
+impl From<&TlsSettings> for Settings {
+    fn from(from: &TlsSettings) -> Self {
+        Self {
+            server_name: from.server_name.clone().map(Name),
+            ca_certificates: from.ca_certificates.clone().map(Pem),
+        }
+    }
+}
+
+impl From<Settings> for TlsSettings {
+    fn from(from: Settings) -> Self {
+        Self {
+            server_name: from.server_name.map(|name| name.0),
+            ca_certificates: from.ca_certificates.map(|pem| pem.0),
+        }
+    }
+}
+
+/// A host name or an address.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Name(ServerIdentity);
+
+impl TryFrom<String> for Name {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        ServerIdentity::parse(&text).map(Self)
+    }
+}
+
+impl From<Name> for String {
+    fn from(name: Name) -> Self {
+        name.0.as_str().to_owned()
+    }
+}
+
+/// Certificates as PEM.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+struct Pem(CaCertificates);
+
+impl TryFrom<String> for Pem {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        CaCertificates::parse(&text).map(Self)
+    }
+}
+
+impl From<Pem> for String {
+    fn from(pem: Pem) -> Self {
+        pem.0.to_string()
+    }
+}
+
+wire!(Host = model::HostSpec {
+    authority: String = same, id;
+    addresses: Vec<SocketAddr> = same, id;
+    tls: Option<Tls> = |t: &Option<model::TlsSpec>| t.as_ref().map(Into::into), |t| t.map(Into::into);
+});
+
+wire!(Tls = model::TlsSpec {
+    server_name: Name = |n: &ServerIdentity| Name(n.clone()), |n| n.0;
+    ca_certificates: Option<Pem> = |c: &Option<CaCertificates>| c.clone().map(Pem), |c| c.map(|c| c.0);
 });
 
 wire!(RateLimit = model::RateLimitPolicy {
@@ -328,6 +414,7 @@ impl From<Auth> for model::AuthPolicy {
 enum Endpoint {
     Tcp(SocketAddr),
     Handed { instance: String, port: u16 },
+    Host(Host),
 }
 
 impl From<&model::EndpointSpec> for Endpoint {
@@ -338,6 +425,7 @@ impl From<&model::EndpointSpec> for Endpoint {
                 instance: instance.clone(),
                 port: *port,
             },
+            model::EndpointSpec::Host(host) => Self::Host(host.into()),
         }
     }
 }
@@ -347,6 +435,7 @@ impl From<Endpoint> for model::EndpointSpec {
         match from {
             Endpoint::Tcp(address) => Self::Tcp(address),
             Endpoint::Handed { instance, port } => Self::Handed { instance, port },
+            Endpoint::Host(host) => Self::Host(host.into()),
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Connections to upstreams: one pool per core, keyed by endpoint.
 
+mod connect;
 pub(crate) mod pool;
+pub(crate) mod tls;
 
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
-use std::io;
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -16,20 +19,26 @@ use tokio::time::Instant;
 use crate::buffer::Buffer;
 use crate::core::Core;
 use crate::failure::{Failure, Kind};
-use crate::io::{Tcp, Timer};
+use crate::io::{HandshakeError, Tcp, Timer, Tls, Wire};
 use crate::metrics::Counter;
 use crate::table::{Endpoint, Slot};
+use pool::Kept;
 
 /// A connection to an endpoint, in use.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    pub(crate) link: Tcp,
+    pub(crate) link: Wire,
     /// Bytes of the upstream that were not used yet.
     pub(crate) input: Buffer,
     pub(crate) reused: bool,
     slot: Slot,
     endpoint: u64,
+    /// Which of its host's addresses it goes to.
+    peer: Option<SocketAddr>,
 }
+
+/// The hosts of URLs are reached by name; all else has one place.
+type Made = (Wire, Option<SocketAddr>);
 
 /// Whether a pooled connection will do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,9 +69,14 @@ impl Upstream {
                 .pools
                 .borrow_mut()
                 .take(endpoint.id, now, limits.pool_idle, prove);
-            if let Some((link, slot)) = pooled {
+            if let Some(kept) = pooled {
                 core.metrics.add(Counter::Reuses, 1);
-                return Ok(Self::new(link, slot, endpoint.id, true));
+                return Ok(Self::new(
+                    (kept.link, kept.peer),
+                    kept.slot,
+                    endpoint.id,
+                    true,
+                ));
             }
         }
         let slot = endpoint
@@ -70,21 +84,22 @@ impl Upstream {
             .ok_or(Kind::CircuitOpen)?;
         core.metrics.add(Counter::Connects, 1);
         timer.set_within(time, deadline);
-        let link = match before(timer, connect(core, &endpoint.spec)).await {
-            None => return Err(Kind::ConnectTimeout.into()),
-            Some(Err(e)) => return Err(Failure::because(Kind::Refused, e)),
-            Some(Ok(link)) => link,
-        };
-        Ok(Self::new(link, slot, endpoint.id, false))
+        let stage = Cell::new("connecting");
+        match before(timer, connect(core, endpoint, &stage)).await {
+            None => Err(Failure::because(Kind::ConnectTimeout, stage.get())),
+            Some(Err(failure)) => Err(failure),
+            Some(Ok(made)) => Ok(Self::new(made, slot, endpoint.id, false)),
+        }
     }
 
-    fn new(link: Tcp, slot: Slot, endpoint: u64, reused: bool) -> Self {
+    fn new((link, peer): Made, slot: Slot, endpoint: u64, reused: bool) -> Self {
         Self {
             link,
             input: Buffer::default(),
             reused,
             slot,
             endpoint,
+            peer,
         }
     }
 
@@ -95,23 +110,63 @@ impl Upstream {
         core.buffers.borrow_mut().give(self.input);
         core.pools.borrow_mut().give(
             self.endpoint,
-            (self.link, self.slot),
-            core.shared.clock.monotonic(),
+            Kept {
+                link: self.link,
+                slot: self.slot,
+                peer: self.peer,
+                since: core.shared.clock.monotonic(),
+            },
             core.shared.limits.pool_size,
         );
     }
 }
 
-async fn connect(core: &Core, endpoint: &EndpointSpec) -> io::Result<Tcp> {
-    let stream = match endpoint {
-        EndpointSpec::Tcp(address) => TcpStream::connect(address).await?,
+async fn connect(
+    core: &Core,
+    endpoint: &Endpoint,
+    stage: &Cell<&'static str>,
+) -> Result<Made, Failure> {
+    let refused = |error: std::io::Error| Failure::because(Kind::Refused, error);
+    let (stream, peer) = match &endpoint.spec {
+        EndpointSpec::Tcp(address) => (TcpStream::connect(address).await.map_err(refused)?, None),
         EndpointSpec::Handed { instance, port } => {
-            let stream = core.shared.dial.dial(instance, *port).await?;
-            stream.set_nonblocking(true)?;
-            TcpStream::from_std(stream)?
+            let stream = core.shared.dial.dial(instance, *port).await;
+            let stream = stream.and_then(|stream| {
+                stream.set_nonblocking(true)?;
+                TcpStream::from_std(stream)
+            });
+            (stream.map_err(refused)?, None)
+        }
+        EndpointSpec::Host(host) => {
+            let turn = endpoint.next_turn();
+            // Apart, so that the futures of all other endpoints stay small.
+            let connected = Box::pin(connect::connect_any(&host.addresses, turn)).await;
+            let (stream, peer) = connected.map_err(refused)?;
+            (stream, Some(peer))
         }
     };
-    Tcp::new(stream)
+    let tcp = Tcp::new(stream).map_err(refused)?;
+    let link = match &endpoint.tls {
+        None => Wire::Tcp(tcp),
+        Some(client) => {
+            stage.set("in the TLS handshake");
+            let made = handshake(tcp, client).await;
+            let tls = made.inspect_err(|failure| endpoint.warn(core, failure))?;
+            Wire::Tls(tls)
+        }
+    };
+    Ok((link, peer))
+}
+
+async fn handshake(tcp: Tcp, client: &tls::TlsClient) -> Result<Box<Tls>, Failure> {
+    let failure = |error| Failure::because(Kind::UpstreamTls, tls::explain(&error));
+    let (config, name) = (Arc::clone(&client.config), client.name.clone());
+    let tls = Tls::new(tcp, config, name).map_err(|error| failure(HandshakeError::Tls(error)))?;
+    let mut tls = Box::new(tls);
+    poll_fn(|cx| tls.poll_handshake(cx))
+        .await
+        .map_err(failure)?;
+    Ok(tls)
 }
 
 /// The output of `future`, or `None` at the timer's deadline.

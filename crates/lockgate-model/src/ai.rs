@@ -8,6 +8,8 @@ use std::sync::Arc;
 use lockgate_diag::Secret;
 
 use crate::time::Timestamp;
+use crate::tls::TlsSettings;
+use crate::url::Origin;
 
 /// What stacks want of the AI gateway.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -25,51 +27,41 @@ pub struct VendorSpec {
     pub name: String,
     /// Where its API is.
     pub base_url: BaseUrl,
+    /// How its server is known; the default unless the URL is one of `https`.
+    pub tls: TlsSettings,
     /// What it is called with, as a bearer; `None` sends none.
     pub key: Option<Secret<String>>,
     /// Text of its price file; empty when it has none.
     pub prices: String,
 }
 
-/// The base URL of an API, such as `http://127.0.0.1:8000/v1`.
+impl VendorSpec {
+    /// Name of its upstream.
+    pub fn upstream_name(&self) -> String {
+        format!("{}{}", self.base_url.origin, self.tls.suffix())
+    }
+}
+
+/// The base URL of an API, such as `https://api.openai.com/v1`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BaseUrl {
-    /// `http://host:port`, which is also the name of the upstream.
-    pub origin: String,
+    /// Its server.
+    pub origin: Origin,
     /// Path without a final slash; empty for none.
     pub path: String,
 }
 
 impl BaseUrl {
-    /// Parses `http://host[:port][/path]`; the error completes "the base URL …".
+    /// Parses `http[s]://host[:port][/path]`; the error completes "the base URL …".
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        if text.starts_with("https://") {
-            return Err("uses TLS, which the gateway does not speak to vendors yet");
-        }
-        let rest = text
-            .strip_prefix("http://")
-            .ok_or("does not begin with `http://`")?;
-        let end = rest.find('/').unwrap_or(rest.len());
-        let (authority, path) = rest.split_at(end);
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._:[]".contains(&b);
-        if authority.is_empty() || authority.len() > 253 || !authority.bytes().all(plain) {
-            return Err("has no plain host and port");
-        }
+        let (origin, path) = Origin::parse_start(text)?;
         let path = path.trim_end_matches('/');
         let fine = |b: u8| b.is_ascii_alphanumeric() || b"-._~/".contains(&b);
         if !path.bytes().all(fine) || path.contains("//") || path.contains("/.") {
             return Err("has a path that is not plain");
         }
-        let port = match authority.rsplit_once(':') {
-            Some((_, port)) if !port.contains(']') => {
-                let port = port.parse::<u16>().ok().filter(|port| *port != 0);
-                port.ok_or("has no valid port")?;
-                ""
-            }
-            _ => ":80",
-        };
         Ok(Self {
-            origin: format!("http://{}{port}", authority.to_ascii_lowercase()),
+            origin,
             path: path.to_owned(),
         })
     }
@@ -422,11 +414,12 @@ mod tests {
             ("http://127.0.0.1:8000/v1/", "http://127.0.0.1:8000/v1"),
             ("http://[::1]:9/a/b", "http://[::1]:9/a/b"),
             ("http://[::1]/v1", "http://[::1]:80/v1"),
+            ("https://Example.org/v1", "https://example.org:443/v1"),
         ] {
             assert_eq!(BaseUrl::parse(text).unwrap().to_string(), expected);
         }
         for text in [
-            "https://example.org",
+            "https://",
             "http://",
             "http://a:0",
             "http://user@a",

@@ -1,12 +1,14 @@
 //! What stacks want of the gateway: routes, consumers, keys. Compiled by the gateway into one
 //! immutable table.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use lockgate_diag::Diagnostic;
 
 use crate::ai::{AiPolicy, AiSpec};
+use crate::tls::{CaCertificates, ServerIdentity, TlsSettings};
 
 /// The whole wish of a node. A spec that breaks a rule is refused whole; the old table serves on.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -86,10 +88,22 @@ pub struct FieldMatch {
 /// A backend of a route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackendSpec {
-    /// Name of an [`UpstreamSpec`].
+    /// `service://project/stack/name`, or a URL's origin.
     pub upstream: String,
+    /// How its server is known; the default unless the origin is one of `https`.
+    pub tls: TlsSettings,
     /// Share of the requests relative to the other backends.
     pub weight: u32,
+}
+
+impl BackendSpec {
+    /// Name of its [`UpstreamSpec`].
+    pub fn upstream_name(&self) -> Cow<'_, str> {
+        if self.tls.is_default() {
+            return Cow::Borrowed(&self.upstream);
+        }
+        Cow::Owned(format!("{}{}", self.upstream, self.tls.suffix()))
+    }
 }
 
 /// Who may call a route. There is no default: a route without authentication says `Public`.
@@ -186,7 +200,8 @@ impl ApiKeySpec {
 /// A group of endpoints that serve the same thing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UpstreamSpec {
-    /// Stable name: `service://project/stack/name` or a URL's origin.
+    /// Stable name: `service://project/stack/name` or a URL's origin, with a suffix where TLS
+    /// settings differ from the default.
     pub name: String,
     /// Where it is reached now. Empty means: answer 503 until there is one.
     pub endpoints: Vec<EndpointSpec>,
@@ -204,6 +219,29 @@ pub enum EndpointSpec {
         /// Port inside.
         port: u16,
     },
+    /// The host of a URL. Connections to it are one pool, whatever address they go to.
+    Host(HostSpec),
+}
+
+/// The host of a URL, and how it is reached now.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HostSpec {
+    /// Host and port; the host as in the URL.
+    pub authority: String,
+    /// Its addresses now. Those of the family that the resolver put first come first; a new
+    /// connection tries several, families in turn.
+    pub addresses: Vec<SocketAddr>,
+    /// How TLS is spoken to it; `None` is plain TCP.
+    pub tls: Option<TlsSpec>,
+}
+
+/// How TLS is spoken to a server. It is always verified.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TlsSpec {
+    /// What its certificate must be for; a host name is told in the handshake.
+    pub server_name: ServerIdentity,
+    /// Authorities that are trusted besides those of the system.
+    pub ca_certificates: Option<CaCertificates>,
 }
 
 /// What became of the specs sent to the gateway: which one serves, and why the last one does not.

@@ -18,6 +18,8 @@ pub mod resource;
 pub mod schema;
 pub mod service;
 pub mod time;
+pub mod tls;
+pub mod url;
 pub mod urn;
 pub mod value;
 
@@ -26,5 +28,6 @@ pub use journal::{EntryId, JournalEntry, StepOp};
 pub use resource::{PendingOperation, ResourceState, Snapshot};
 pub use service::ServiceId;
 pub use time::{Clock, Rng, Timestamp};
+pub use url::Origin;
 pub use urn::Urn;
 pub use value::{PropertyMap, Value};

@@ -12,6 +12,7 @@ mod push;
 mod reader;
 mod route;
 mod service;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

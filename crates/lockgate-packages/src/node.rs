@@ -7,6 +7,7 @@ use lockgate_model::ServiceId;
 use lockgate_model::ai::{ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceSpec, ServiceStatus};
+use lockgate_model::tls::TlsSettings;
 
 /// A running node, seen from a deployment.
 ///
@@ -107,6 +108,8 @@ pub struct ApiKeyStatus {
 pub struct VendorStatus {
     /// Where its API is.
     pub base_url: String,
+    /// How its server is known.
+    pub tls: TlsSettings,
     /// Whether the node has a key for it.
     pub has_key: bool,
     /// Text of its price file.

@@ -15,6 +15,7 @@ use lockgate_model::gateway::{
 use lockgate_model::service::{
     HealthCheck, HealthProbe, Rollout, ServiceId, ServiceLimits, ServiceSpec,
 };
+use lockgate_model::tls::{CaCertificates, ServerIdentity, TlsSettings};
 use lockgate_model::{ImageReference, Rng};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -180,7 +181,7 @@ pub(crate) struct RouteV1 {
     methods: Vec<String>,
     headers: Vec<(String, Option<String>)>,
     query: Vec<(String, Option<String>)>,
-    backends: Vec<(String, u32)>,
+    backends: Vec<BackendV1>,
     strip_prefix: Option<String>,
     auth: AuthV1,
     rate_limit: Option<RateLimitV1>,
@@ -192,6 +193,69 @@ pub(crate) struct RouteV1 {
     /// Models of an AI route; absent on all others.
     #[serde(default)]
     ai_models: Option<Vec<String>>,
+}
+
+/// A pair where nothing is said about TLS, which is what every document before TLS has.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum BackendV1 {
+    Plain(String, u32),
+    Tls(String, u32, TlsV1),
+}
+
+/// What is said about a server that speaks TLS.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct TlsV1 {
+    server_name: Option<String>,
+    ca_certificates: Option<String>,
+}
+
+impl TlsV1 {
+    /// `None` for the default.
+    pub(crate) fn of(tls: &TlsSettings) -> Option<Self> {
+        let name = tls.server_name.as_ref();
+        (!tls.is_default()).then(|| Self {
+            server_name: name.map(|name| name.as_str().to_owned()),
+            ca_certificates: tls.ca_certificates.as_ref().map(ToString::to_string),
+        })
+    }
+
+    pub(crate) fn into_model(self) -> Result<TlsSettings, DocumentError> {
+        let name = self.server_name.as_deref().map(ServerIdentity::parse);
+        let pem = self.ca_certificates.as_deref().map(CaCertificates::parse);
+        Ok(TlsSettings {
+            server_name: name
+                .transpose()
+                .map_err(|_| DocumentError::Field("server_name"))?,
+            ca_certificates: pem
+                .transpose()
+                .map_err(|_| DocumentError::Field("ca_certificates"))?,
+        })
+    }
+}
+
+impl From<&BackendSpec> for BackendV1 {
+    fn from(backend: &BackendSpec) -> Self {
+        let upstream = backend.upstream.clone();
+        match TlsV1::of(&backend.tls) {
+            None => Self::Plain(upstream, backend.weight),
+            Some(tls) => Self::Tls(upstream, backend.weight, tls),
+        }
+    }
+}
+
+impl BackendV1 {
+    fn into_model(self) -> Result<BackendSpec, DocumentError> {
+        let (upstream, weight, tls) = match self {
+            Self::Plain(upstream, weight) => (upstream, weight, TlsV1::default()),
+            Self::Tls(upstream, weight, tls) => (upstream, weight, tls),
+        };
+        Ok(BackendSpec {
+            upstream,
+            tls: tls.into_model()?,
+            weight,
+        })
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -236,14 +300,13 @@ impl From<&RouteSpec> for RouteDocument {
             PathMatch::Prefix(p) => PathV1::Prefix(p.clone()),
             PathMatch::Regex(p) => PathV1::Regex(p.clone()),
         };
-        let backend = |backend: &BackendSpec| (backend.upstream.clone(), backend.weight);
         Self::V1(Box::new(RouteV1 {
             hosts: route.matches.hosts.clone(),
             paths: route.matches.paths.iter().map(path).collect(),
             methods: route.matches.methods.clone(),
             headers: from_fields(&route.matches.headers),
             query: from_fields(&route.matches.query),
-            backends: route.backends.iter().map(backend).collect(),
+            backends: route.backends.iter().map(BackendV1::from).collect(),
             strip_prefix: route.strip_prefix.clone(),
             auth: match &route.auth {
                 AuthPolicy::Public => AuthV1::Public,
@@ -268,15 +331,15 @@ impl From<&RouteSpec> for RouteDocument {
 }
 
 impl RouteDocument {
-    pub(crate) fn into_model(self, name: String) -> RouteSpec {
+    pub(crate) fn into_model(self, name: String) -> Result<RouteSpec, DocumentError> {
         let Self::V1(v1) = self;
         let path = |path| match path {
             PathV1::Exact(p) => PathMatch::Exact(p),
             PathV1::Prefix(p) => PathMatch::Prefix(p),
             PathV1::Regex(p) => PathMatch::Regex(p),
         };
-        let backend = |(upstream, weight)| BackendSpec { upstream, weight };
-        RouteSpec {
+        let backends = v1.backends.into_iter().map(BackendV1::into_model);
+        Ok(RouteSpec {
             name,
             matches: RouteMatch {
                 hosts: v1.hosts,
@@ -285,7 +348,7 @@ impl RouteDocument {
                 headers: into_fields(v1.headers),
                 query: into_fields(v1.query),
             },
-            backends: v1.backends.into_iter().map(backend).collect(),
+            backends: backends.collect::<Result<_, _>>()?,
             strip_prefix: v1.strip_prefix,
             auth: match v1.auth {
                 AuthV1::Public => AuthPolicy::Public,
@@ -304,7 +367,7 @@ impl RouteDocument {
             },
             body_bytes_max: v1.body_bytes_max,
             ai: v1.ai_models.map(|models| AiPolicy { models }),
-        }
+        })
     }
 }
 

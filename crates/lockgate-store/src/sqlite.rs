@@ -145,7 +145,7 @@ impl SqliteStore {
             }
             "route" => {
                 let document: RouteDocument = parse(text)?;
-                objects.routes.push(document.into_model(name.to_owned()));
+                objects.routes.push(document.into_model(name.to_owned())?);
             }
             "consumer" => {
                 let document: ConsumerDocument = parse(text)?;

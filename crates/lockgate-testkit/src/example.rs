@@ -178,12 +178,9 @@ pub fn ai_world(exe: &Path, folder: &Path, vendor: &vendor::Vendor) -> Result<Wo
     Ok(world)
 }
 
-/// Takes `examples/ai` through its whole life against the test vendor.
-pub fn ai(exe: &Path, folder: &Path) -> Result<AiReport> {
-    let vendor = vendor::Vendor::start(Duration::ZERO)?;
-    let world = ai_world(exe, folder, &vendor)?;
-    let first = world.run(&["up", "--yes"])?.expect(0)?;
-    let (url, key) = endpoint(&world)?;
+/// Lets the published SDK ask the models of a world whose AI example is up.
+pub fn ask(exe: &Path, world: &World) -> Result<Output> {
+    let (url, key) = endpoint(world)?;
     let python = languages::packages(exe, Language::Python)?.join("bin/python");
     let start = std::time::Instant::now();
     let output = std::process::Command::new(python)
@@ -198,8 +195,16 @@ pub fn ai(exe: &Path, folder: &Path) -> Result<AiReport> {
         data: String::from_utf8_lossy(&output.stdout).into_owned(),
         talk: String::from_utf8_lossy(&output.stderr).into_owned(),
         time: start.elapsed(),
-    }
-    .expect(0)?;
+    };
+    asked.expect(0)
+}
+
+/// Takes `examples/ai` through its whole life against the test vendor.
+pub fn ai(exe: &Path, folder: &Path) -> Result<AiReport> {
+    let vendor = vendor::Vendor::start(Duration::ZERO)?;
+    let world = ai_world(exe, folder, &vendor)?;
+    let first = world.run(&["up", "--yes"])?.expect(0)?;
+    let asked = ask(exe, &world)?;
     let usage = ["ai", "usage", "--json"];
     let usage = world.run(&usage)?.expect(0)?.json()?;
     let usage_text = world.run(&["ai", "usage"])?.expect(0)?;

@@ -4,7 +4,8 @@
 //! exit code, data and talk apart. [`http`] is a client small enough to see what was received.
 //! [`example`] takes an example from nothing through up, probe, no-op, edit and destroy; the
 //! tests and `cargo xtask example` call the same code. [`registry`] and [`docker`]
-//! start real servers, [`proxy`] breaks what goes to them.
+//! start real servers, [`tls`] makes certificates and puts nginx in front of them, [`proxy`] breaks
+//! what goes to them.
 //!
 //! [`vendor`] is a vendor of AI models that misbehaves on request. [`languages`] brings the packages of Python and Node.js programs.
 //!
@@ -24,6 +25,7 @@ pub mod load;
 mod process;
 pub mod proxy;
 pub mod registry;
+pub mod tls;
 pub mod vendor;
 pub mod world;
 

@@ -29,7 +29,11 @@ pub(crate) async fn apply_route(
     CallerHolder(caller): CallerHolder,
     Json(body): Json<RouteBody>,
 ) -> Result<axum::Json<RouteView>, Failure> {
-    let route = body.into_model(parse_id(segments)?.to_string());
+    let name = parse_id(segments)?.to_string();
+    let route = body.into_model(name).map_err(|error| {
+        let status = StatusCode::UNPROCESSABLE_ENTITY;
+        Failure::new(status, codes::store::BAD_BACKEND, error.to_string())
+    })?;
     let status = shared.control.apply_route(caller, route).await?;
     Ok(axum::Json(status.into()))
 }

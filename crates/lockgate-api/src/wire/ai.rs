@@ -5,14 +5,17 @@ use lockgate_model::ai::{BaseUrl, CallRow, LaneSpec, ModelSpec, Usage, VendorSpe
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::FieldError;
+use super::{FieldError, TlsBody};
 
 /// Whoever runs models. Its name is in the path.
 #[derive(Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VendorBody {
-    /// Where its OpenAI-compatible API is, `http://host[:port][/path]`.
+    /// Where its OpenAI-compatible API is, `http[s]://host[:port][/path]`.
     pub base_url: String,
+    /// How its server is known, where the URL's host is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsBody>,
     /// Key that the node calls it with; never shown again.
     #[serde(default)]
     pub key: Option<String>,
@@ -26,6 +29,7 @@ impl VendorBody {
     pub fn of(vendor: &VendorSpec) -> Self {
         Self {
             base_url: vendor.base_url.to_string(),
+            tls: TlsBody::of(&vendor.tls),
             key: vendor.key.as_ref().map(|key| key.expose().clone()),
             prices: vendor.prices.clone(),
         }
@@ -38,6 +42,7 @@ impl VendorBody {
         Ok(VendorSpec {
             name,
             base_url,
+            tls: TlsBody::into_model(self.tls)?,
             key: self.key.map(Secret::new),
             prices: self.prices,
         })
@@ -52,6 +57,9 @@ pub struct VendorView {
     pub name: String,
     /// Where its API is.
     pub base_url: String,
+    /// How its server is known, where the URL's host is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsBody>,
     /// Whether the node has a key for it.
     pub has_key: bool,
     /// Text of its price file.
@@ -63,6 +71,7 @@ impl From<&VendorSpec> for VendorView {
         Self {
             name: vendor.name.clone(),
             base_url: vendor.base_url.to_string(),
+            tls: TlsBody::of(&vendor.tls),
             has_key: vendor.key.is_some(),
             prices: vendor.prices.clone(),
         }

@@ -131,12 +131,13 @@ pub struct UpstreamView {
 impl From<&GatewaySpec> for GatewayView {
     fn from(spec: &GatewaySpec) -> Self {
         let endpoint = |endpoint: &EndpointSpec| match endpoint {
-            EndpointSpec::Tcp(address) => address.to_string(),
-            EndpointSpec::Handed { instance, port } => format!("{instance}:{port}"),
+            EndpointSpec::Tcp(address) => vec![address.to_string()],
+            EndpointSpec::Handed { instance, port } => vec![format!("{instance}:{port}")],
+            EndpointSpec::Host(host) => host.addresses.iter().map(ToString::to_string).collect(),
         };
         let upstream = |upstream: &UpstreamSpec| UpstreamView {
             name: upstream.name.clone(),
-            endpoints: upstream.endpoints.iter().map(endpoint).collect(),
+            endpoints: upstream.endpoints.iter().flat_map(endpoint).collect(),
         };
         let route = |route| (RouteBody::from(route), route);
         Self {

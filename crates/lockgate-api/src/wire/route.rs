@@ -11,7 +11,7 @@ use lockgate_model::gateway::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::millis;
+use super::{FieldError, TlsBody, millis};
 
 /// What a route does. Its name is in the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -89,8 +89,11 @@ pub struct FieldBody {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct BackendBody {
-    /// `service://project/stack/name` or `http://host:port`.
+    /// `service://project/stack/name`, `http://host:port` or `https://host:port`.
     pub upstream: String,
+    /// How its server is known, where the URL's host is not enough.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsBody>,
     /// Share relative to the others.
     pub weight: u32,
 }
@@ -167,6 +170,7 @@ impl From<&RouteSpec> for RouteBody {
         };
         let backend = |backend: &BackendSpec| BackendBody {
             upstream: backend.upstream.clone(),
+            tls: TlsBody::of(&backend.tls),
             weight: backend.weight,
         };
         Self {
@@ -200,7 +204,7 @@ impl From<&RouteSpec> for RouteBody {
 
 impl RouteBody {
     /// The spec under `name`.
-    pub fn into_model(self, name: String) -> RouteSpec {
+    pub fn into_model(self, name: String) -> Result<RouteSpec, FieldError> {
         let path = |path| match path {
             PathBody::Exact(p) => PathMatch::Exact(p),
             PathBody::Prefix(p) => PathMatch::Prefix(p),
@@ -210,11 +214,15 @@ impl RouteBody {
             name: body.name,
             value: body.value,
         };
-        let backend = |body: BackendBody| BackendSpec {
-            upstream: body.upstream,
-            weight: body.weight,
+        let backend = |body: BackendBody| {
+            Ok(BackendSpec {
+                tls: TlsBody::into_model(body.tls)?,
+                upstream: body.upstream,
+                weight: body.weight,
+            })
         };
-        RouteSpec {
+        let backends = self.backends.into_iter().map(backend);
+        Ok(RouteSpec {
             name,
             matches: RouteMatch {
                 hosts: self.hosts,
@@ -223,7 +231,7 @@ impl RouteBody {
                 headers: self.headers.into_iter().map(field).collect(),
                 query: self.query.into_iter().map(field).collect(),
             },
-            backends: self.backends.into_iter().map(backend).collect(),
+            backends: backends.collect::<Result<_, FieldError>>()?,
             strip_prefix: self.strip_prefix,
             auth: match self.auth {
                 AuthBody::Public => AuthPolicy::Public,
@@ -242,7 +250,7 @@ impl RouteBody {
             },
             body_bytes_max: self.body_bytes_max,
             ai: self.ai.map(|AiBody { models }| AiPolicy { models }),
-        }
+        })
     }
 }
 
@@ -268,11 +276,13 @@ impl From<RouteStatus> for RouteView {
     }
 }
 
-impl From<RouteView> for RouteStatus {
-    fn from(view: RouteView) -> Self {
-        Self {
-            spec: view.route.into_model(view.name),
+impl TryFrom<RouteView> for RouteStatus {
+    type Error = FieldError;
+
+    fn try_from(view: RouteView) -> Result<Self, FieldError> {
+        Ok(Self {
+            spec: view.route.into_model(view.name)?,
             url: view.url,
-        }
+        })
     }
 }

@@ -261,6 +261,7 @@ pub(crate) fn route(name: &str, upstream: &str) -> RouteSpec {
         },
         backends: vec![BackendSpec {
             upstream: upstream.into(),
+            tls: Default::default(),
             weight: 1,
         }],
         strip_prefix: Some("/a".into()),

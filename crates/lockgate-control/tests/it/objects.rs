@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use lockgate_control::{ApiKeyRequest, ControlError};
 use lockgate_diag::{Secret, codes};
-use lockgate_model::gateway::{AuthPolicy, ConsumerSpec, EndpointSpec};
+use lockgate_model::gateway::{AuthPolicy, ConsumerSpec, EndpointSpec, HostSpec, TlsSpec};
+use lockgate_model::tls::ServerIdentity;
 use lockgate_store::Store as _;
 
 use crate::world::{Node, World, caller, key, route, service};
@@ -59,7 +60,11 @@ async fn a_route_to_something_unknown_is_refused() {
     assert_eq!(found.code, codes::store::UNKNOWN_CONSUMER);
     for (name, upstream, code) in [
         ("shop/r", "http://127.0.0.1:9", codes::store::BAD_OBJECT),
-        ("shop/dev/r", "https://127.0.0.1", codes::store::BAD_BACKEND),
+        (
+            "shop/dev/r",
+            "https://127.0.0.1/x",
+            codes::store::BAD_BACKEND,
+        ),
     ] {
         let error = node.apply_route(name, upstream).await;
         let Err(ControlError::Invalid(found)) = error else {
@@ -88,6 +93,66 @@ async fn a_route_to_a_url_is_published_with_its_addresses() {
     node.die();
     // A restarted node knows the address without being told.
     check(&Node::start(&world, folder.path()).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_https_url_is_one_verified_host_per_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let node = Node::start(&world, folder.path()).await;
+    node.apply_route("shop/dev/a", "https://127.0.0.1")
+        .await
+        .unwrap();
+    let mut named = route("shop/dev/b", "https://127.0.0.1:443/");
+    named.backends[0].tls.server_name = Some(ServerIdentity::parse("shop.test").unwrap());
+    node.control.apply_route(caller(), named).await.unwrap();
+    let spec = node.control.gateway_spec();
+    let host = |name: &str| {
+        EndpointSpec::Host(HostSpec {
+            authority: "127.0.0.1:443".into(),
+            addresses: vec!["127.0.0.1:443".parse().unwrap()],
+            tls: Some(TlsSpec {
+                server_name: ServerIdentity::parse(name).unwrap(),
+                ca_certificates: None,
+            }),
+        })
+    };
+    let [plain, named] = spec.upstreams.as_slice() else {
+        panic!("{:?}", spec.upstreams);
+    };
+    assert_eq!(plain.name, "https://127.0.0.1:443");
+    assert_eq!(plain.endpoints, [host("127.0.0.1")]);
+    assert_eq!(named.name, spec.routes[1].backends[0].upstream_name());
+    assert!(named.name.starts_with("https://127.0.0.1:443#"));
+    assert_eq!(named.endpoints, [host("shop.test")]);
+
+    let mut wrong = route("shop/dev/c", "http://127.0.0.1");
+    wrong.backends[0].tls.server_name = Some(ServerIdentity::parse("shop.test").unwrap());
+    let error = node.control.apply_route(caller(), wrong).await;
+    let Err(ControlError::Invalid(found)) = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!(found.code, codes::store::BAD_BACKEND);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_name_is_one_host_with_all_its_addresses() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new();
+    let node = Node::start(&world, folder.path()).await;
+    node.apply_route("shop/dev/a", "http://localhost:9")
+        .await
+        .unwrap();
+    let spec = node.control.gateway_spec();
+    let [EndpointSpec::Host(host)] = spec.upstreams[0].endpoints.as_slice() else {
+        panic!("{:?}", spec.upstreams);
+    };
+    assert_eq!((&*host.authority, &host.tls), ("localhost:9", &None));
+    assert!(
+        host.addresses
+            .iter()
+            .all(|address| address.ip().is_loopback())
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -543,6 +543,7 @@ pub(crate) fn route(name: &str, upstream: &str) -> RouteSpec {
         matches: RouteMatch::default(),
         backends: vec![BackendSpec {
             upstream: upstream.into(),
+            tls: Default::default(),
             weight: 1,
         }],
         strip_prefix: None,

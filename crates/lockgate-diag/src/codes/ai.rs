@@ -1,7 +1,7 @@
 //! LG06xx: the AI gateway.
 
 codes! {
-    BAD_BASE_URL = "LG0601", "the base URL of a vendor cannot be used", "A vendor's base URL is `http://host[:port][/path]`, such as `http://127.0.0.1:8000/v1`. The gateway does not speak TLS to vendors yet: put a TLS-terminating proxy on a trusted network in front of one that needs it.";
+    BAD_BASE_URL = "LG0601", "the base URL of a vendor cannot be used", "A vendor's base URL is `https://host[:port][/path]`, such as `https://api.openai.com/v1`, or the same with `http://`. Its certificate is verified against the roots of the system and those in `caCertificates`; both settings and `serverName` are for `https://` only.";
     BAD_PRICES = "LG0602", "a price file cannot be used", "A price file is TOML: `currency`, and one `[[price]]` per model and day with `model`, `valid_from`, `input` and `output`. Prices are decimal text in units of the currency per million tokens.";
     UNKNOWN_VENDOR = "LG0603", "a vendor does not exist", "A model names a vendor that this node does not know. Apply the vendor first, or let the model depend on it.";
     UNKNOWN_MODEL = "LG0604", "a model does not exist", "An AI route names a model that this node does not know. Apply the model first, or let the route depend on it.";

@@ -1,7 +1,7 @@
 //! LG07xx: store and control.
 
 codes! {
-    BAD_BACKEND = "LG0701", "a backend is neither a service nor a plain URL", "A backend is `service://project/stack/name`, or the origin of a plain HTTP URL such as `http://10.0.0.7:8080`. Paths belong to the route, not to the backend.";
+    BAD_BACKEND = "LG0701", "a backend is neither a service nor the origin of a URL", "A backend is `service://project/stack/name`, or the origin of a URL such as `https://api.example.org` or `http://10.0.0.7:8080`. Paths belong to the route, not to the backend. Certificates and server names are for `https://` only.";
     UNRESOLVED_HOST = "LG0702", "the host of a backend has no address", "The node asked its resolver for the host of a backend URL and got no address. Check the name, or the resolver of the machine the node runs on.";
     UNKNOWN_SERVICE = "LG0703", "the node has no such service", "A route sends requests to a service that this node does not run. Apply the service first, or let the route depend on it.";
     UNKNOWN_CONSUMER = "LG0704", "the node has no such consumer", "A key or a route names a consumer that this node does not know. Apply the consumer first.";

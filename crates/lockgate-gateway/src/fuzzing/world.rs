@@ -130,6 +130,7 @@ fn route(prefix: &str, strip: Option<&str>, auth: AuthPolicy) -> RouteSpec {
         },
         backends: vec![BackendSpec {
             upstream: "u".into(),
+            tls: Default::default(),
             weight: 1,
         }],
         strip_prefix: strip.map(Into::into),

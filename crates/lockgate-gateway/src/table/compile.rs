@@ -252,16 +252,17 @@ impl<'s> Compiler<'s> {
         let mut sum = 0_u64;
         let mut backends = Vec::with_capacity(spec.backends.len());
         for backend in &spec.backends {
-            let Some(index) = self.upstreams.get(backend.upstream.as_str()) else {
+            let name = backend.upstream_name();
+            let Some(index) = self.upstreams.get(&*name) else {
                 self.found.push(with_guess(
                     Diagnostic::error(
                         codes::UNKNOWN_UPSTREAM,
                         format!(
-                            "route `{}` names upstream `{}`, which does not exist",
-                            spec.name, backend.upstream
+                            "route `{}` names upstream `{name}`, which does not exist",
+                            spec.name
                         ),
                     ),
-                    &backend.upstream,
+                    &name,
                     self.spec.upstreams.iter().map(|u| u.name.as_str()),
                 ));
                 continue;

@@ -4,10 +4,19 @@ use lockgate_diag::Secret;
 use lockgate_model::ai::{AiPolicy, BaseUrl, VendorSpec};
 use lockgate_model::gateway::{
     ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, EndpointSpec, FieldMatch, GatewaySpec,
-    PathMatch, RateLimitPolicy, RouteMatch, RouteSpec, TimeoutPolicy, UpstreamSpec,
+    HostSpec, PathMatch, RateLimitPolicy, RouteMatch, RouteSpec, TimeoutPolicy, TlsSpec,
+    UpstreamSpec,
 };
 
 use super::*;
+
+fn name(text: &str) -> ServerIdentity {
+    ServerIdentity::parse(text).expect("a name")
+}
+
+fn root() -> CaCertificates {
+    CaCertificates::parse(include_str!("tests/root.pem")).expect("a certificate")
+}
 
 fn full() -> GatewaySpec {
     GatewaySpec {
@@ -33,6 +42,10 @@ fn full() -> GatewaySpec {
             },
             backends: vec![BackendSpec {
                 upstream: "u".into(),
+                tls: TlsSettings {
+                    server_name: Some(name("u.example.org")),
+                    ca_certificates: Some(root()),
+                },
                 weight: 3,
             }],
             strip_prefix: Some("/b".into()),
@@ -67,6 +80,14 @@ fn full() -> GatewaySpec {
                     instance: "i".into(),
                     port: 8080,
                 },
+                EndpointSpec::Host(HostSpec {
+                    authority: "example.org:443".into(),
+                    addresses: vec!["192.0.2.1:443".parse().expect("an address")],
+                    tls: Some(TlsSpec {
+                        server_name: name("192.0.2.1"),
+                        ca_certificates: Some(root()),
+                    }),
+                }),
             ],
         }],
         ai: Default::default(),
@@ -95,8 +116,9 @@ fn format_1_is_as_it_was() {
     let read = load(&path).expect("readable").expect("a table");
     assert_eq!(read.routes[0].name, "r");
     save(&path, &read).expect("written");
+    // What needs nothing of the second format differs by its number only.
     let again = fs_err::read_to_string(&path).expect("a file");
-    assert_eq!(again, format!("lockgate-table 1 {digest}\n{body}"));
+    assert_eq!(again, format!("lockgate-table 2 {digest}\n{body}"));
 }
 
 #[test]
@@ -128,6 +150,7 @@ fn an_ai_route_is_stored_as_one_that_nothing_serves_and_without_keys() {
     wanted.ai.vendors.push(VendorSpec {
         name: "p/s/v".into(),
         base_url: BaseUrl::parse("http://127.0.0.1:9").expect("a URL"),
+        tls: TlsSettings::default(),
         key: Some(Secret::new("canary".to_owned())),
         prices: String::new(),
     });

@@ -1,9 +1,12 @@
 //! Idle upstream connections and retry budgets of one core.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use crate::io::Tcp;
+use lockgate_model::gateway::EndpointSpec;
+
+use crate::io::Wire;
 use crate::table::{Slot, Table};
 
 /// A retry balance in fifths: every request adds one, every retry takes five, at most fifteen.
@@ -14,15 +17,18 @@ const RETRY_CAP: u32 = 15;
 /// Idle connections by endpoint, the youngest last.
 #[derive(Debug, Default)]
 pub(crate) struct Pools {
-    idle: HashMap<u64, Vec<Idle>>,
+    idle: HashMap<u64, Vec<Kept>>,
     budgets: HashMap<std::sync::Arc<str>, u32>,
 }
 
+/// An idle connection.
 #[derive(Debug)]
-struct Idle {
-    link: Tcp,
-    slot: Slot,
-    since: Duration,
+pub(crate) struct Kept {
+    pub(crate) link: Wire,
+    pub(crate) slot: Slot,
+    /// Which of its host's addresses it goes to.
+    pub(crate) peer: Option<SocketAddr>,
+    pub(crate) since: Duration,
 }
 
 impl Pools {
@@ -34,47 +40,50 @@ impl Pools {
         now: Duration,
         idle_max: Duration,
         prove: bool,
-    ) -> Option<(Tcp, Slot)> {
+    ) -> Option<Kept> {
         let idle = self.idle.get_mut(&endpoint)?;
-        while let Some(candidate) = idle.pop() {
+        while let Some(mut candidate) = idle.pop() {
             if now.saturating_sub(candidate.since) >= idle_max {
-                idle.clear();
+                candidate.link.close();
+                idle.drain(..).for_each(|older| older.link.close());
                 return None;
             }
             if !candidate.link.is_stale(prove) {
-                return Some((candidate.link, candidate.slot));
+                return Some(candidate);
             }
         }
         None
     }
 
     /// Keeps a connection for later, up to `size` per endpoint.
-    pub(crate) fn give(
-        &mut self,
-        endpoint: u64,
-        (link, slot): (Tcp, Slot),
-        since: Duration,
-        size: usize,
-    ) {
+    pub(crate) fn give(&mut self, endpoint: u64, kept: Kept, size: usize) {
         let idle = self.idle.entry(endpoint).or_default();
         if idle.len() < size {
-            idle.push(Idle { link, slot, since });
+            idle.push(kept);
+        } else {
+            kept.link.close();
         }
     }
 
-    /// Closes connections that waited too long, and those to endpoints that `table` has not:
-    /// removed endpoints drain.
+    /// Closes connections that waited too long, and those to endpoints or addresses that `table`
+    /// has not: what was removed drains.
     pub(crate) fn reap(&mut self, table: &Table, now: Duration, idle_max: Duration) {
         if !self.idle.is_empty() {
-            let wanted: std::collections::HashSet<u64> = table
+            let wanted: HashMap<u64, &EndpointSpec> = table
                 .upstreams
                 .iter()
                 .flat_map(|upstream| &upstream.endpoints)
-                .map(|endpoint| endpoint.id)
+                .map(|endpoint| (endpoint.id, &endpoint.spec))
                 .collect();
             self.idle.retain(|endpoint, idle| {
-                idle.retain(|i| now.saturating_sub(i.since) < idle_max);
-                !idle.is_empty() && wanted.contains(endpoint)
+                let spec = wanted.get(endpoint);
+                let is_old = |kept: &mut Kept| {
+                    now.saturating_sub(kept.since) >= idle_max
+                        || !spec.is_some_and(|spec| has_address(spec, kept.peer))
+                };
+                idle.extract_if(.., is_old)
+                    .for_each(|kept| kept.link.close());
+                !idle.is_empty()
             });
         }
         if self.budgets.len() > table.upstreams.len() {
@@ -103,5 +112,12 @@ impl Pools {
             }
             _ => false,
         }
+    }
+}
+
+fn has_address(spec: &EndpointSpec, peer: Option<SocketAddr>) -> bool {
+    match (spec, peer) {
+        (EndpointSpec::Host(host), Some(peer)) => host.addresses.contains(&peer),
+        _ => true,
     }
 }

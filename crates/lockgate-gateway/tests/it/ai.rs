@@ -82,12 +82,13 @@ fn ai_spec(vendor: &Scripted) -> GatewaySpec {
     let mut spec = spec(1, vec![route], &[]);
     let base_url = BaseUrl::parse(&format!("http://{}/base", vendor.address)).expect("a URL");
     spec.upstreams.push(UpstreamSpec {
-        name: base_url.origin.clone(),
+        name: base_url.origin.to_string(),
         endpoints: vec![EndpointSpec::Tcp(vendor.address)],
     });
     spec.ai.vendors.push(VendorSpec {
         name: "p/s/vendor".into(),
         base_url,
+        tls: Default::default(),
         key: Some(Secret::new(KEY.to_owned())),
         prices: String::new(),
     });

@@ -10,3 +10,4 @@ mod paths;
 mod policies;
 mod retries;
 mod slow;
+mod tls;

@@ -214,6 +214,7 @@ fn weights_share_requests_between_backends() {
         .backends
         .push(lockgate_model::gateway::BackendSpec {
             upstream: "other".into(),
+            tls: Default::default(),
             weight: 1,
         });
     let rig = Rig::start(wanted);

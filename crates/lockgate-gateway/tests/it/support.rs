@@ -89,6 +89,7 @@ pub(crate) fn route(name: &str, prefix: &str) -> RouteSpec {
         },
         backends: vec![BackendSpec {
             upstream: "up".into(),
+            tls: Default::default(),
             weight: 1,
         }],
         strip_prefix: None,

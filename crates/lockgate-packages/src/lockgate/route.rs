@@ -11,9 +11,11 @@ use lockgate_model::gateway::{
     AuthPolicy, BackendSpec, FieldMatch, PathMatch, RateLimitPolicy, RouteMatch, RouteSpec,
     TimeoutPolicy,
 };
-use lockgate_model::{PropertyMap, ServiceId, Urn, Value};
+use lockgate_model::tls::TlsSettings;
+use lockgate_model::{Origin, PropertyMap, ServiceId, Urn, Value};
 
 use super::reader::Reader;
+use super::tls::read_tls;
 use super::{accept, identity, node_failed, qualified};
 use crate::bag;
 use crate::node::Node;
@@ -148,6 +150,7 @@ fn read_backends(r: &mut Reader<'_>) -> Vec<BackendSpec> {
                 }
                 backends.extend(upstream.map(|upstream| BackendSpec {
                     upstream,
+                    tls: TlsSettings::default(),
                     weight: 1,
                 }));
             }
@@ -161,49 +164,37 @@ fn read_backends(r: &mut Reader<'_>) -> Vec<BackendSpec> {
 fn read_backend(r: &mut Reader<'_>) -> Option<BackendSpec> {
     let weight = r.within("weight", 0, WEIGHT_MAX);
     let name = r.one_of(&["service", "url"], false)?;
-    let text = bag::text(r.bag(), name)?;
-    let Some(upstream) = upstream(text) else {
+    let found = bag::text(r.bag(), name).map(|text| (text, upstream(text)));
+    let spoken = match &found {
+        _ if name == "service" => Some(false),
+        Some((_, upstream)) => upstream.as_ref().map(|u| u.starts_with("https://")),
+        None => None,
+    };
+    let tls = read_tls(r, spoken);
+    let (text, upstream) = found?;
+    let Some(upstream) = upstream else {
         r.fail(name, not_upstream(text));
         return None;
     };
     Some(BackendSpec {
         upstream,
+        tls,
         weight: weight.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
     })
 }
 
 fn not_upstream(text: &str) -> String {
-    format!("`{text}` is no backend, expected `service://project/stack/name` or `http://host:port`")
+    format!(
+        "`{text}` is no backend, expected `service://project/stack/name`, `https://host` or `http://host:port`"
+    )
 }
 
-/// The name of an upstream: a service endpoint, or a URL's origin in lower case.
+/// The name of an upstream: a service endpoint, or a URL's origin in its normal form.
 fn upstream(text: &str) -> Option<String> {
     if let Some(id) = ServiceId::from_endpoint(text) {
         return Some(id.endpoint());
     }
-    let origin = text.strip_prefix("http://")?.trim_end_matches('/');
-    let port_ok = |port: &str| port.parse::<u16>().is_ok_and(|p| p != 0);
-    let (host, rest) = match origin.strip_prefix('[') {
-        Some(v6) => {
-            let (host, rest) = v6.split_once(']')?;
-            host.parse::<std::net::Ipv6Addr>().ok()?;
-            (host, rest)
-        }
-        None => {
-            let end = origin.find(':').unwrap_or(origin.len());
-            origin.split_at(end)
-        }
-    };
-    let named = |b: u8| b.is_ascii_alphanumeric() || b"-._:".contains(&b);
-    if host.is_empty() || !host.bytes().all(named) {
-        return None;
-    }
-    match rest.strip_prefix(':') {
-        Some(port) if !port_ok(port) => return None,
-        None if !rest.is_empty() => return None,
-        _ => {}
-    }
-    Some(format!("http://{}", origin.to_ascii_lowercase()))
+    Origin::parse(text).ok().map(|origin| origin.to_string())
 }
 
 fn read_strip_prefix(r: &mut Reader<'_>) -> Option<String> {
@@ -394,7 +385,8 @@ mod tests {
         for (text, expected) in [
             ("service://shop/dev/web", Some("service://shop/dev/web")),
             ("http://127.0.0.1:8080/", Some("http://127.0.0.1:8080")),
-            ("http://Example.org", Some("http://example.org")),
+            ("http://Example.org", Some("http://example.org:80")),
+            ("https://Example.org", Some("https://example.org:443")),
             ("http://[::1]:80", Some("http://[::1]:80")),
             ("http://example.org/path", None),
             ("http://user@host", None),

@@ -83,6 +83,7 @@ fn code_and_schema_name_the_same_properties() {
                 include_str!("../../src/lockgate/push.rs"),
                 include_str!("../../src/lockgate/route.rs"),
                 include_str!("../../src/lockgate/service.rs"),
+                include_str!("../../src/lockgate/tls.rs"),
             ]
             .concat(),
         ),

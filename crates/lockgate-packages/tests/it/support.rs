@@ -194,6 +194,7 @@ impl Node for FakeNode {
         let vendors = self.vendors.lock();
         Ok(vendors.get(name).map(|vendor| VendorStatus {
             base_url: vendor.base_url.to_string(),
+            tls: vendor.tls.clone(),
             has_key: vendor.key.is_some(),
             prices: vendor.prices.clone(),
         }))

@@ -4,6 +4,7 @@ use lockgate_model::Rng;
 use lockgate_model::ai::{BaseUrl, LaneSpec, ModelSpec, VendorSpec};
 use serde::{Deserialize, Serialize};
 
+use super::TlsV1;
 use crate::DocumentError;
 use crate::seal::Sealer;
 
@@ -15,6 +16,8 @@ pub(crate) enum VendorDocument {
         base_url: String,
         sealed_key: Option<String>,
         prices: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tls: Option<TlsV1>,
     },
 }
 
@@ -30,6 +33,7 @@ impl VendorDocument {
             base_url: vendor.base_url.to_string(),
             sealed_key: vendor.key.as_ref().map(seal),
             prices: vendor.prices.clone(),
+            tls: TlsV1::of(&vendor.tls),
         }
     }
 
@@ -42,6 +46,7 @@ impl VendorDocument {
             base_url,
             sealed_key,
             prices,
+            tls,
         } = self;
         let open = |sealed: String| {
             let key = sealer.open(&sealed, &place(&name));
@@ -49,6 +54,7 @@ impl VendorDocument {
         };
         Ok(VendorSpec {
             base_url: BaseUrl::parse(&base_url).map_err(|_| DocumentError::Field("base_url"))?,
+            tls: tls.unwrap_or_default().into_model()?,
             key: sealed_key.map(open).transpose()?,
             prices,
             name,

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockgate_diag::Secret;
+use lockgate_model::ai::{BaseUrl, VendorSpec};
 use lockgate_model::gateway::{
     ApiKeySpec, AuthPolicy, BackendSpec, ConsumerSpec, FieldMatch, PathMatch, RateLimitPolicy,
     RouteMatch, RouteSpec, TimeoutPolicy,
@@ -15,6 +16,7 @@ use lockgate_model::gateway::{
 use lockgate_model::service::{
     HealthCheck, HealthProbe, Rollout, ServiceId, ServiceLimits, ServiceSpec,
 };
+use lockgate_model::tls::{CaCertificates, ServerIdentity, TlsSettings};
 use lockgate_model::{Digest, ImageReference, Rng, Timestamp};
 use lockgate_store::{
     Act, Change, DocumentError, LATENCY_BUCKETS, NodeKey, Rollup, SqliteStore, Store, StoreError,
@@ -84,6 +86,13 @@ fn service(probe: HealthProbe) -> StoredService {
     }
 }
 
+fn tls() -> TlsSettings {
+    TlsSettings {
+        server_name: Some(ServerIdentity::parse("shop.test").unwrap()),
+        ca_certificates: Some(CaCertificates::parse(include_str!("root.pem")).unwrap()),
+    }
+}
+
 fn route() -> RouteSpec {
     RouteSpec {
         name: "shop/dev/web".into(),
@@ -104,10 +113,18 @@ fn route() -> RouteSpec {
                 value: Some("1".into()),
             }],
         },
-        backends: vec![BackendSpec {
-            upstream: "service://shop/dev/web".into(),
-            weight: 3,
-        }],
+        backends: vec![
+            BackendSpec {
+                upstream: "service://shop/dev/web".into(),
+                tls: Default::default(),
+                weight: 3,
+            },
+            BackendSpec {
+                upstream: "https://127.0.0.1:443".into(),
+                tls: tls(),
+                weight: 1,
+            },
+        ],
         strip_prefix: Some("/b".into()),
         auth: AuthPolicy::ApiKey {
             header: "x-api-key".into(),
@@ -156,6 +173,42 @@ async fn objects_survive_a_reopen_and_removals_too() {
     assert_eq!(objects.routes, vec![route()]);
     assert_eq!(objects.consumers, vec![consumer("shop/dev/me")]);
     assert_eq!(objects.api_keys, vec![key]);
+}
+
+#[tokio::test]
+async fn a_vendor_keeps_its_tls_settings_and_older_documents_have_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), 1).await;
+    let vendor = |name: &str, tls| VendorSpec {
+        name: name.into(),
+        base_url: BaseUrl::parse("https://127.0.0.1/v1").unwrap(),
+        tls,
+        key: Some(Secret::new("sk".to_owned())),
+        prices: String::new(),
+    };
+    let vendors = [
+        vendor("shop/dev/a", tls()),
+        vendor("shop/dev/b", TlsSettings::default()),
+    ];
+    for (second, vendor) in (0..).zip(&vendors) {
+        let change = Change::PutVendor(vendor.clone());
+        store.save_change(&change, &act(second)).await.unwrap();
+    }
+    drop(store);
+    // What the second version writes for a plain route, and what the first wrote, is the same.
+    execute(
+        folder.path(),
+        "INSERT INTO object (kind, name, changed_at, document) VALUES ('route', 'shop/dev/old', 0, '{\"v\":\"1\",\"hosts\":[],\"paths\":[],\"methods\":[],\"headers\":[],\"query\":[],\"backends\":[[\"http://127.0.0.1:9\",2]],\"strip_prefix\":null,\"auth\":{\"kind\":\"public\"},\"rate_limit\":null,\"connect_ms\":1,\"head_ms\":1,\"idle_ms\":1,\"total_ms\":null,\"body_bytes_max\":null}')",
+    )
+    .await;
+    let objects = open(folder.path(), 1).await.load_objects().await.unwrap();
+    assert_eq!(objects.vendors, vendors);
+    let old = BackendSpec {
+        upstream: "http://127.0.0.1:9".into(),
+        tls: TlsSettings::default(),
+        weight: 2,
+    };
+    assert_eq!(objects.routes[0].backends, [old]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! that programs without services need none.
 
 use async_trait::async_trait;
+use lockgate_api::wire::{TlsBody, VendorView};
 use lockgate_api::{Client, ClientError};
 use lockgate_model::ServiceId;
 use lockgate_model::ai::{ModelSpec, VendorSpec};
@@ -191,11 +192,16 @@ impl Node for LazyNode {
 
     async fn find_vendor(&self, name: &str) -> Result<Option<VendorStatus>, NodeError> {
         let found = self.client().await?.find_vendor(name).await;
-        Ok(found.map_err(node_error)?.map(|view| VendorStatus {
-            base_url: view.base_url,
-            has_key: view.has_key,
-            prices: view.prices,
-        }))
+        let status = |view: VendorView| {
+            let tls = TlsBody::into_model(view.tls);
+            Ok(VendorStatus {
+                tls: tls.map_err(|error| NodeError::Lost(error.to_string()))?,
+                base_url: view.base_url,
+                has_key: view.has_key,
+                prices: view.prices,
+            })
+        };
+        found.map_err(node_error)?.map(status).transpose()
     }
 
     async fn remove_vendor(&self, name: &str) -> Result<(), NodeError> {

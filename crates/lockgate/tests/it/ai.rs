@@ -4,6 +4,7 @@
 mod client;
 mod faults;
 mod ledger;
+mod tls;
 
 use std::collections::BTreeMap;
 

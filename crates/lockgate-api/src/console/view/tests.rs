@@ -20,6 +20,7 @@ fn rollup(route: &str, minute: i64, requests: u64) -> Rollup {
 fn a_route_says_what_it_takes_and_what_came() {
     let backend = |upstream: &str, weight| lockgate_model::gateway::BackendSpec {
         upstream: upstream.into(),
+        tls: Default::default(),
         weight,
     };
     let mut route = RouteSpec {

@@ -38,17 +38,17 @@ impl<'s> Compiler<'s> {
             self.found
                 .push(Diagnostic::error(codes::BAD_VENDOR_KEY, text));
         }
-        let origin = &spec.base_url.origin;
-        let upstream = self.upstreams.get(origin.as_str()).copied();
+        let upstream_name = spec.upstream_name();
+        let upstream = self.upstreams.get(upstream_name.as_str()).copied();
         if upstream.is_none() {
-            let text = format!("AI vendor `{name}` has no upstream `{origin}`");
+            let text = format!("AI vendor `{name}` has no upstream `{upstream_name}`");
             self.found
                 .push(Diagnostic::error(codes::BAD_BASE_URL, text));
         }
         Some(Vendor {
             name: name.as_str().into(),
             upstream: upstream?,
-            host: origin.strip_prefix("http://").unwrap_or(origin).into(),
+            host: spec.base_url.origin.authority().into(),
             path: spec.base_url.path.as_str().into(),
             key: spec.key.clone(),
             prices: prices.ok()?,

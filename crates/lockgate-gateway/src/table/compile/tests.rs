@@ -18,6 +18,7 @@ fn route(name: &str, path: &str) -> RouteSpec {
         },
         backends: vec![BackendSpec {
             upstream: "up".into(),
+            tls: Default::default(),
             weight: 1,
         }],
         strip_prefix: None,

@@ -12,36 +12,42 @@ use lockgate_model::{PropertyMap, Urn};
 
 use crate::bag;
 use crate::check::failure;
-use crate::lockgate::{identity, node_failed, refused};
+use crate::lockgate::reader::Reader;
+use crate::lockgate::tls::{INPUTS, read_tls};
+use crate::lockgate::{accept, identity, node_failed, refused};
 use crate::node::Node;
 use crate::package::Kind;
 
 /// The resource type.
 pub(in crate::lockgate) struct Vendor(pub(in crate::lockgate) Arc<dyn Node>);
 
-fn read_spec(urn: &Urn, inputs: &PropertyMap) -> Result<VendorSpec, CheckFailure> {
-    let url = bag::text(inputs, "baseUrl").unwrap_or_default();
-    let base_url = BaseUrl::parse(url).map_err(|why| failure("baseUrl", why))?;
-    Ok(VendorSpec {
+fn read_spec(urn: &Urn, inputs: &PropertyMap) -> (Option<VendorSpec>, Vec<CheckFailure>) {
+    let mut r = Reader::new(inputs);
+    let base_url = bag::text(inputs, "baseUrl").and_then(|url| {
+        let parsed = BaseUrl::parse(url);
+        parsed.map_err(|why| r.fail("baseUrl", why)).ok()
+    });
+    let spoken = base_url.as_ref().map(|url| url.origin.is_tls());
+    let tls = read_tls(&mut r, spoken);
+    let sendable = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
+    let key = bag::text(inputs, "key");
+    if key.is_some_and(|key| !sendable(key)) {
+        r.fail("key", "is not printable ASCII without spaces");
+    }
+    let spec = base_url.map(|base_url| VendorSpec {
         name: identity(urn).to_string(),
         base_url,
-        key: bag::text(inputs, "key").map(|key| Secret::new(key.to_owned())),
+        tls,
+        key: key.map(|key| Secret::new(key.to_owned())),
         prices: bag::text(inputs, "prices").unwrap_or_default().to_owned(),
-    })
+    });
+    (spec, r.failures)
 }
 
 #[async_trait]
 impl Kind for Vendor {
     fn check(&self, ctx: &CallContext, inputs: &PropertyMap) -> Vec<CheckFailure> {
-        let mut failures = Vec::new();
-        if bag::text(inputs, "baseUrl").is_some() {
-            failures.extend(read_spec(&ctx.urn, inputs).err());
-        }
-        let sendable = |key: &str| !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
-        if bag::text(inputs, "key").is_some_and(|key| !sendable(key)) {
-            failures.push(failure("key", "is not printable ASCII without spaces"));
-        }
-        failures
+        read_spec(&ctx.urn, inputs).1
     }
 
     async fn apply(
@@ -49,7 +55,9 @@ impl Kind for Vendor {
         ctx: &CallContext,
         inputs: PropertyMap,
     ) -> Result<PropertyMap, ProviderError> {
-        let spec = read_spec(&ctx.urn, &inputs).map_err(|f| refused(&f))?;
+        let (spec, failures) = read_spec(&ctx.urn, &inputs);
+        accept(&failures)?;
+        let spec = spec.ok_or_else(|| refused(&failure("baseUrl", "is not known")))?;
         self.0.apply_vendor(spec).await.map_err(node_failed)?;
         Ok(inputs)
     }
@@ -60,13 +68,14 @@ impl Kind for Vendor {
 
     async fn read(
         &self,
-        _ctx: &CallContext,
+        ctx: &CallContext,
         req: ReadRequest,
     ) -> Result<Option<ReadResponse>, ProviderError> {
         let Some(found) = self.0.find_vendor(&req.id).await.map_err(node_failed)? else {
             return Ok(None);
         };
         let (mut inputs, mut outputs) = (req.inputs, req.outputs);
+        let wanted = read_spec(&ctx.urn, &inputs).0.map(|spec| spec.tls);
         for bag in [&mut inputs, &mut outputs] {
             let same = bag::text(bag, "baseUrl").is_some_and(|url| {
                 BaseUrl::parse(url).is_ok_and(|url| url.to_string() == found.base_url)
@@ -76,6 +85,12 @@ impl Kind for Vendor {
             }
             if bag::text(bag, "prices").unwrap_or_default() != found.prices {
                 bag.insert("prices".into(), found.prices.clone().into());
+            }
+            // What differs reads as missing, so that the next update states it again.
+            if wanted.as_ref() != Some(&found.tls) {
+                for name in INPUTS {
+                    bag.remove(name);
+                }
             }
             // The node does not tell the key; that it has none is all that can be seen.
             if !found.has_key {

@@ -33,7 +33,19 @@ async fn a_vendor_reaches_the_node_with_its_key() {
 async fn mistakes_of_a_vendor_are_found_before_anything_happens() {
     let world = World::new("lockgate").await;
     for (inputs, property) in [
-        (r#"{"baseUrl": "https://api.example.org/v1"}"#, "baseUrl"),
+        (r#"{"baseUrl": "ftp://api.example.org/v1"}"#, "baseUrl"),
+        (
+            r#"{"baseUrl": "https://a.org", "caCertificates": "none"}"#,
+            "caCertificates",
+        ),
+        (
+            r#"{"baseUrl": "https://a.org", "serverName": "a b"}"#,
+            "serverName",
+        ),
+        (
+            r#"{"baseUrl": "http://a.org", "serverName": "b.org"}"#,
+            "serverName",
+        ),
         (
             r#"{"baseUrl": "http://127.0.0.1:9", "key": "two words"}"#,
             "key",

@@ -6,6 +6,7 @@ use lockgate_engine::provider::{CreateRequest, DiffChanges};
 use lockgate_model::gateway::{
     ApiKeySpec, AuthPolicy, BackendSpec, FieldMatch, PathMatch, RateLimitPolicy, TimeoutPolicy,
 };
+use lockgate_model::tls::{ServerIdentity, TlsSettings};
 use lockgate_model::{PropertyMap, Value};
 
 use crate::support::{World, bag};
@@ -26,7 +27,8 @@ async fn every_input_of_a_route_reaches_the_node() {
     let inputs = route(
         r#"{"hosts": ["API.example.org"], "paths": ["/a", {"exact": "/b"}, {"regex": "/c.*"}],
             "methods": ["get"], "headers": {"X-A": "1", "X-B": "*"}, "query": {"q": "2"},
-            "backends": ["service://shop/dev/web", {"url": "http://127.0.0.1:81", "weight": 3}],
+            "backends": ["service://shop/dev/web", {"url": "http://127.0.0.1:81", "weight": 3},
+                {"url": "https://Shop.test", "serverName": "Inner.test"}],
             "auth": {"apiKey": {"consumers": ["alice", "other/prod/bob"]}},
             "rateLimit": {"requests": 5, "per": "1m"}, "timeouts": {"head": "3s", "total": "1m"},
             "stripPrefix": "/a", "bodyBytesMax": 1024}"#,
@@ -57,11 +59,19 @@ async fn every_input_of_a_route_reaches_the_node() {
     assert_eq!(spec.matches.query, [field("q", Some("2"))]);
     let backend = |upstream: &str, weight| BackendSpec {
         upstream: upstream.into(),
+        tls: Default::default(),
         weight,
     };
     let backends = [
         backend("service://shop/dev/web", 1),
         backend("http://127.0.0.1:81", 3),
+        BackendSpec {
+            tls: TlsSettings {
+                server_name: ServerIdentity::parse("inner.test").ok(),
+                ca_certificates: None,
+            },
+            ..backend("https://shop.test:443", 1)
+        },
     ];
     assert_eq!(spec.backends, backends);
     let auth = AuthPolicy::ApiKey {
@@ -118,9 +128,17 @@ async fn wrong_routes_name_the_property_and_what_was_expected() {
         ),
         (
             r#"{"backends": ["web:80"]}"#,
-            "backends[0]: `web:80` is no backend, expected `service://project/stack/name` or \
-             `http://host:port`"
+            "backends[0]: `web:80` is no backend, expected `service://project/stack/name`, \
+             `https://host` or `http://host:port`"
                 .into(),
+        ),
+        (
+            r#"{"backends": [{"url": "https://a.org", "caCertificates": "none"}]}"#,
+            "backends[0].caCertificates: holds no certificate in PEM form".into(),
+        ),
+        (
+            r#"{"backends": [{"service": "service://shop/dev/web", "serverName": "a"}]}"#,
+            "backends[0].serverName: is for `https://` URLs only".into(),
         ),
         (
             r#"{"paths": ["a"]}"#,
