@@ -46,23 +46,20 @@ fn however_a_program_fails_nothing_is_deleted() -> Result<()> {
     Ok(())
 }
 
-/// In colour, Node.js searches such a stack trace until its memory for one text is used up.
+/// In colour, Node.js searches such a stack trace until its memory for one text is used up; there
+/// is less of it here.
 #[test]
-fn a_forgotten_property_is_told_at_once_and_without_colour() -> Result<()> {
+fn a_forgotten_property_is_told_at_once() -> Result<()> {
     let text = format!("{IMPORTS}new random.RandomString('s', {{}} as any);\n");
     let world = program(Language::Nodejs, &text)?;
+    let project =
+        "name: x\nruntime: {name: nodejs, options: {nodeargs: --max-old-space-size=192}}\n";
+    world.write("Pulumi.yaml", project)?;
     let failed = world.run(&["preview"])?.expect(1)?;
     let told = failed.talk + &failed.data;
     assert!(
         told.contains("Missing required property 'length'"),
         "{told}"
-    );
-    world.write("index.ts", "throw new Error('plain');\n")?;
-    let failed = world.run(&["preview"])?.expect(1)?;
-    let told = failed.talk + &failed.data;
-    assert!(
-        told.contains("plain") && !told.contains('\u{1b}'),
-        "{told:?}"
     );
     Ok(())
 }
