@@ -120,8 +120,6 @@ struct Facts {
     many: fn(usize) -> String,
     /// Most CPU, as a share of what the SDK takes by itself.
     share_max: Option<f64>,
-    /// Most wall time of the first `up` of 1,000 resources, seconds.
-    wall_max: Option<f64>,
 }
 
 fn facts(language: Language) -> Facts {
@@ -135,7 +133,6 @@ fn facts(language: Language) -> Facts {
                 )
             },
             share_max: Some(1.25),
-            wall_max: None,
         },
         Language::Nodejs | Language::Nodejs22 => Facts {
             name: "Node.js",
@@ -146,7 +143,6 @@ fn facts(language: Language) -> Facts {
                 )
             },
             share_max: None,
-            wall_max: Some(9.0),
         },
     }
 }
@@ -215,7 +211,13 @@ fn cpu(exe: &Path, language: Language, rounds: usize, rows: &mut Vec<Row>) -> Re
         "×",
         facts.share_max,
     );
-    row("wall", middle(&usages, |u| u.wall), "s", facts.wall_max);
+    row(
+        "both, beside the SDK's process",
+        middle(&usages, |u| (u.own + u.children) / u.children),
+        "×",
+        facts.share_max,
+    );
+    row("wall", middle(&usages, |u| u.wall), "s", None);
     row(
         "peak of the SDK's process",
         middle(&usages, |u| u.child_peak),
