@@ -263,3 +263,6 @@ impl Read for Now<'_> {
         self.0.read_now(into)
     }
 }
+
+#[cfg(test)]
+mod tests;
