@@ -14,7 +14,7 @@ pub use ai::{
 };
 pub use node::{
     ApiKeyBody, ApiKeyView, AuditView, ConsoleLinkView, ConsumerBody, ConsumerView, GatewayView,
-    MinuteView, NodeStatus, ShutdownBody, TrafficView, UpstreamView,
+    LedgerView, MinuteView, NodeStatus, ShutdownBody, TrafficView, UpstreamView,
 };
 pub use problem::Problem;
 pub use route::{

@@ -91,6 +91,24 @@ pub const FIELDS: &[Field] = &[
         "Folder of the node's database and ledger; the node's folder when absent.",
     ),
     field(
+        "ledger.segment_bytes",
+        FieldKind::Whole {
+            min: 64 * 1024,
+            max: 1024 * MIB,
+        },
+        "8388608",
+        "Size of one file of the ledger of AI calls, taken from the disk when it is made. 8 MiB hold some ten thousand calls; an eighth is kept for the ends of calls under way.",
+    ),
+    field(
+        "ledger.segments_max",
+        FieldKind::Whole {
+            min: 2,
+            max: 10_000,
+        },
+        "64",
+        "Files of the ledger that may wait for the database before calls are refused: an outage of about half a million calls.",
+    ),
+    field(
         "limits.connections_max",
         FieldKind::Whole {
             min: 1,
@@ -171,6 +189,10 @@ pub struct NodeSettings {
     pub log_json: bool,
     /// `store.path`.
     pub store_path: Option<PathBuf>,
+    /// `ledger.segment_bytes`.
+    pub ledger_segment_bytes: u64,
+    /// `ledger.segments_max`.
+    pub ledger_segments_max: u64,
     /// `limits.*`.
     pub limits: NodeLimits,
 }
@@ -334,6 +356,8 @@ impl Reader<'_> {
             log_level: self.text("log.level").unwrap_or_default(),
             log_json: self.text("log.format").as_deref() == Some("json"),
             store_path: self.text("store.path").map(PathBuf::from),
+            ledger_segment_bytes: self.whole("ledger.segment_bytes"),
+            ledger_segments_max: self.whole("ledger.segments_max"),
             limits: NodeLimits {
                 connections_max: self.whole("limits.connections_max"),
                 head_bytes_max: self.whole("limits.head_bytes_max"),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::ai::{CallRow, ModelSpec, VendorSpec};
+use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth, ModelSpec, VendorSpec};
 use lockgate_model::{Timestamp, gateway::RouteSpec};
 use lockgate_store::Change;
 
@@ -110,10 +110,15 @@ impl Shared {
     pub(crate) async fn find_calls(
         &self,
         from: Timestamp,
+        after: Option<&CallPlace>,
         limit: u32,
     ) -> Result<Vec<CallRow>, ControlError> {
-        let found = self.store.find_calls(from, limit).await;
+        let found = self.store.find_calls(from, after, limit).await;
         found.map_err(ControlError::Store)
+    }
+
+    pub(crate) fn ledger_health(&self) -> LedgerHealth {
+        self.store.ledger_health().unwrap_or_default()
     }
 }
 

@@ -37,7 +37,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use lockgate_model::ai::{CallRow, ModelSpec, VendorSpec};
+use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth, ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, GatewaySpec, RouteSpec, TableStatus};
 use lockgate_model::record::RequestRecord;
 use lockgate_model::service::{ServiceId, ServiceSpec, ServiceStatus};
@@ -264,11 +264,22 @@ impl Control {
         self.shared.state.lock().models.get(name).cloned()
     }
 
-    /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`, up to this moment.
-    pub async fn find_calls(&self, minutes: u32, limit: u32) -> Result<Vec<CallRow>, ControlError> {
+    /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`, up to this moment,
+    /// after the place `after` of that list.
+    pub async fn find_calls(
+        &self,
+        minutes: u32,
+        after: Option<&CallPlace>,
+        limit: u32,
+    ) -> Result<Vec<CallRow>, ControlError> {
         let now = self.shared.clock.now().as_secs();
         let from = Timestamp::from_secs(now - i64::from(minutes) * 60);
-        self.shared.find_calls(from, limit).await
+        self.shared.find_calls(from, after, limit).await
+    }
+
+    /// How the ledger of AI calls is.
+    pub fn ledger_health(&self) -> LedgerHealth {
+        self.shared.ledger_health()
     }
 
     /// The spec that was published last.

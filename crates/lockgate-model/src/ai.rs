@@ -356,6 +356,30 @@ pub trait Ledger: Send + Sync {
     fn append(&self, entry: &LedgerEntry) -> Result<(), LedgerError>;
 }
 
+/// A place in the list of calls, newest first: what follows is older.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallPlace {
+    /// When the call at this place was admitted.
+    pub at: Timestamp,
+    /// Which call it is.
+    pub id: CallId,
+}
+
+/// How a ledger is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct LedgerHealth {
+    /// There is no room for another entry: calls are refused.
+    pub full: bool,
+    /// Calls refused since the node started, because there was no room.
+    pub refused: u64,
+    /// Files on disk, the one that is written included.
+    pub segments: u64,
+    /// Files with damage: calls may be missing.
+    pub damaged: u64,
+    /// The database does not take entries: it knows less than the files.
+    pub behind: bool,
+}
+
 /// A call as the ledger has it: one row per call to a vendor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallRow {

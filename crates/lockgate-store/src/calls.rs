@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use lockgate_model::Timestamp;
 use lockgate_model::ai::{
-    CallEnd, CallId, CallRow, CallStart, CallStatus, Cost, LedgerEntry, Operation, Price, Usage,
+    CallEnd, CallId, CallPlace, CallRow, CallStart, CallStatus, Cost, LedgerEntry, LedgerHealth,
+    Operation, Price, Usage,
 };
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row as _, Sqlite, Transaction};
 
 use crate::document::{parse, render};
 use crate::ledger::record::{counts, prices, rates, usage};
-use crate::ledger::{Journal, JournalLimits};
+use crate::ledger::{APPLY_COMMITTED, APPLY_COUNTED, APPLY_ROWS, Journal, JournalLimits, RECOVER};
 use crate::sqlite::{COUNTER_ADD, signed, sql, unsigned};
 use crate::{DocumentError, SqliteStore, StoreError};
 
@@ -31,7 +33,8 @@ const CALL_PUT: &str = "INSERT INTO ai_call (request, attempt, at, ended_at, rou
     usage = ?16, input_tokens = ?17, output_tokens = ?18, estimated = ?19, cost_micros = ?23, \
     cost_rest_pico = ?24 WHERE status = 'open'";
 const CALL_OPEN: &str = "SELECT * FROM ai_call WHERE status = 'open'";
-const CALL_LIST: &str = "SELECT * FROM ai_call WHERE at >= ?1 \
+const CALL_LIST: &str = "SELECT * FROM ai_call \
+    WHERE at >= ?1 AND (at, request, attempt) < (?3, ?4, ?5) \
     ORDER BY at DESC, request DESC, attempt DESC LIMIT ?2";
 
 /// What entries of one batch say of one call.
@@ -53,37 +56,65 @@ impl SqliteStore {
         now: Timestamp,
     ) -> Result<Arc<Journal>, StoreError> {
         let applied = self.applied().await?;
-        let journal = Journal::open(folder, limits, applied).map_err(ledger)?;
+        let hook = self.ledger_hook.clone();
+        let journal = Journal::open(folder, limits, applied, hook).map_err(ledger)?;
         let journal = Arc::clone(self.ledger.get_or_init(|| Arc::new(journal)));
         self.apply_ledger().await?;
         self.recover_calls(now).await?;
         Ok(journal)
     }
 
-    /// Applies every entry that is in the ledger's files and not in the database.
+    /// Applies every entry that is in the ledger's files and not in the database. That it fails,
+    /// and that it works again, is told to the log once.
     pub async fn apply_ledger(&self) -> Result<(), StoreError> {
         let Some(journal) = self.ledger.get() else {
             return Ok(());
         };
         let _turn = self.applying.lock().await;
+        let result = self.apply_all(journal).await;
+        journal.make_room();
+        let failed = result.is_err();
+        if self.behind.swap(failed, Ordering::AcqRel) != failed {
+            match &result {
+                Ok(()) => tracing::info!("the database takes entries of the ledger again"),
+                Err(error) => {
+                    let error = error as &dyn std::error::Error;
+                    tracing::warn!(error, "the ledger waits for the database");
+                }
+            }
+        }
+        result
+    }
+
+    async fn apply_all(&self, journal: &Journal) -> Result<(), StoreError> {
         journal.sync().map_err(ledger)?;
         loop {
             let (entries, position) = journal.read().map_err(ledger)?;
             let applied = self.applied().await?;
-            let last = entries.last().map_or(applied, |(number, _)| *number);
+            // Entries that are all known are no end: after a restart the reader begins before them.
+            let Some((last, _)) = entries.last() else {
+                return journal.seen(position, applied).map_err(ledger);
+            };
+            let last = *last;
             let fresh: Vec<LedgerEntry> = entries
                 .into_iter()
                 .filter_map(|(number, entry)| (number > applied).then_some(entry))
                 .collect();
-            let done = last <= applied;
-            if !done {
-                self.apply_entries(fresh, last - applied).await?;
+            if last > applied {
+                self.apply_entries(journal, fresh, last - applied).await?;
+                journal.pass(APPLY_COMMITTED);
             }
             journal.seen(position, last.max(applied)).map_err(ledger)?;
-            if done {
-                return Ok(());
-            }
         }
+    }
+
+    /// How the ledger is; `None` before it is opened.
+    pub(crate) fn find_ledger_health(&self) -> Option<LedgerHealth> {
+        let health = self.ledger.get()?.health();
+        Some(LedgerHealth {
+            behind: self.behind.load(Ordering::Acquire),
+            ..health
+        })
     }
 
     async fn applied(&self) -> Result<u64, StoreError> {
@@ -95,7 +126,12 @@ impl SqliteStore {
         Ok(row.map_or(0, |row| unsigned(&row, "value")))
     }
 
-    async fn apply_entries(&self, entries: Vec<LedgerEntry>, count: u64) -> Result<(), StoreError> {
+    async fn apply_entries(
+        &self,
+        journal: &Journal,
+        entries: Vec<LedgerEntry>,
+        count: u64,
+    ) -> Result<(), StoreError> {
         const OPERATION: &str = "apply entries of the ledger";
         let mut calls: BTreeMap<CallId, Said> = BTreeMap::new();
         for entry in entries {
@@ -122,12 +158,14 @@ impl SqliteStore {
             }
             put(&mut transaction, &row).await?;
         }
+        journal.pass(APPLY_ROWS);
         sqlx::query(COUNTER_ADD)
             .bind(APPLIED)
             .bind(signed(count))
             .execute(&mut *transaction)
             .await
             .map_err(sql(OPERATION))?;
+        journal.pass(APPLY_COUNTED);
         transaction.commit().await.map_err(sql(OPERATION))
     }
 
@@ -150,18 +188,26 @@ impl SqliteStore {
             settle(&mut row, end);
             put(&mut transaction, &row).await?;
         }
+        if let Some(hook) = &self.ledger_hook {
+            hook(RECOVER);
+        }
         transaction.commit().await.map_err(sql(OPERATION))
     }
 
     pub(crate) async fn list_calls(
         &self,
         from: Timestamp,
+        after: Option<&CallPlace>,
         limit: u32,
     ) -> Result<Vec<CallRow>, StoreError> {
-        self.apply_ledger().await?;
+        // A database that takes nothing still tells what it has; that it is behind is told beside.
+        let _ = self.apply_ledger().await;
         let rows = sqlx::query(CALL_LIST)
             .bind(from.0)
             .bind(limit)
+            .bind(after.map_or(i64::MAX, |place| place.at.0))
+            .bind(after.map_or("", |place| &*place.id.request))
+            .bind(after.map_or(0, |place| place.id.attempt))
             .fetch_all(&self.pool)
             .await
             .map_err(sql("find calls to AI vendors"))?;

@@ -5,16 +5,45 @@
 //! the entry away. Every start of a node begins a new segment, so nothing follows a torn tail.
 
 pub(crate) mod record;
+mod segment;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use lockgate_model::ai::{Ledger, LedgerEntry, LedgerError};
+use lockgate_model::ai::{Ledger, LedgerEntry, LedgerError, LedgerHealth};
 use parking_lot::Mutex;
 
-use record::{FRAME_BYTES_MAX, HEADER_BYTES};
+use record::{FRAME_BYTES_MAX, SETTLED_BYTES_MAX};
+use segment::Next;
+
+/// Called with the name of each point of [`LEDGER_FAULT_POINTS`] that is passed.
+pub type FaultHook = Arc<dyn Fn(&'static str) + Send + Sync>;
+
+/// Declares the points at which a crash test can end the process.
+macro_rules! points {
+    ($($name:ident = $text:literal $doc:literal;)*) => {
+        $(#[doc = $doc] pub(crate) const $name: &str = $text;)*
+        /// Every point between two effects of the ledger, in no order.
+        pub const LEDGER_FAULT_POINTS: &[&str] = &[$($name),*];
+    };
+}
+
+points! {
+    STARTED = "ledger.started" "A start is written, nothing went to the vendor.";
+    SETTLING = "ledger.settling" "A call ended, its end is not written.";
+    SETTLED = "ledger.settled" "An end is written, the client has not got the end.";
+    ROTATE_MADE = "ledger.rotate.made" "A new segment is on disk and not used.";
+    ROTATE_DONE = "ledger.rotate.done" "A new segment is used and empty.";
+    APPLY_ROWS = "ledger.apply.rows" "Rows are changed, how far is not.";
+    APPLY_COUNTED = "ledger.apply.counted" "Rows and how far are changed, not committed.";
+    APPLY_COMMITTED = "ledger.apply.committed" "Rows are committed, the reader stands where it was.";
+    REMOVE_BEFORE = "ledger.remove.before" "A segment is applied and still there.";
+    REMOVE_AFTER = "ledger.remove.after" "An applied segment is gone.";
+    RECOVER = "ledger.recover" "Calls of a dead node are settled, not committed.";
+}
 
 /// Sizes of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,11 +68,7 @@ impl Default for JournalLimits {
     }
 }
 
-/// Bytes read from a segment at once.
-const READ_BYTES: usize = 1 << 20;
-
 /// The ledger's files of one node.
-#[derive(Debug)]
 pub struct Journal {
     folder: PathBuf,
     limits: JournalLimits,
@@ -51,65 +76,103 @@ pub struct Journal {
     /// First numbers of the segments on disk, the one that is written last.
     segments: Mutex<VecDeque<u64>>,
     reader: Mutex<Reader>,
+    /// Damaged segments that were put aside.
+    aside: AtomicU64,
+    hook: Option<FaultHook>,
 }
 
-#[derive(Debug)]
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("folder", &self.folder)
+            .finish_non_exhaustive()
+    }
+}
+
 struct Writer {
-    file: fs_err::File,
+    /// `None` while the disk has no room for a segment.
+    file: Option<fs_err::File>,
     at: u64,
     next: u64,
     unsynced: bool,
+    /// Calls that started and have not ended.
+    open: u64,
+    /// The last try to begin a segment failed: entries that need one are refused without another
+    /// try, which [`Journal::make_room`] makes.
+    stuck: bool,
+    /// The last entry could not be written.
+    failing: bool,
+    /// Calls refused since the node started.
+    refused: u64,
 }
 
 /// How far the files were read.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Reader {
     segment: u64,
     at: u64,
+    /// Number of the last entry.
+    last: u64,
+    /// Segments with damage that are not aside yet.
+    damaged: BTreeSet<u64>,
 }
 
 impl Journal {
     /// Opens the ledger in `folder`, made if it is missing. Entries up to number `applied` are in
-    /// the database.
-    pub(crate) fn open(folder: &Path, limits: JournalLimits, applied: u64) -> io::Result<Self> {
+    /// the database. A disk without room for a segment is no error: starts are refused until
+    /// there is room.
+    pub(crate) fn open(
+        folder: &Path,
+        limits: JournalLimits,
+        applied: u64,
+        hook: Option<FaultHook>,
+    ) -> io::Result<Self> {
         fs_err::create_dir_all(folder)?;
-        let mut segments = Vec::new();
-        for entry in fs_err::read_dir(folder)? {
-            let name = entry?.file_name();
-            let first = name.to_str().and_then(|n| n.strip_suffix(".ledger"));
-            segments.extend(first.and_then(|first| first.parse::<u64>().ok()));
-        }
-        segments.sort_unstable();
+        let mut segments = segment::list(folder)?;
         let mut last = applied;
         for first in &segments {
-            let bytes = fs_err::read(path(folder, *first))?;
-            let mut at = 0;
-            while let Some((frame, number, _)) = record::frame(&bytes[at..]) {
-                at += frame;
-                last = last.max(number);
-            }
+            last = last.max(segment::last_number(folder, *first)?);
         }
         // A segment that has no entry yet would get the name of the new one.
         segments.retain(|first| *first <= last);
-        let next = last + 1;
-        let file = create(folder, next, limits.segment_bytes)?;
-        segments.push(next);
-        let first = segments.first().copied().unwrap_or(next);
-        Ok(Self {
+        let first = segments.first().copied().unwrap_or(last + 1);
+        let journal = Self {
             folder: folder.to_owned(),
             limits,
             writer: Mutex::new(Writer {
-                file,
-                at: 0,
-                next,
+                file: None,
+                at: limits.segment_bytes,
+                next: last + 1,
                 unsynced: false,
+                open: 0,
+                stuck: false,
+                failing: false,
+                refused: 0,
             }),
             segments: Mutex::new(segments.into()),
             reader: Mutex::new(Reader {
                 segment: first,
                 at: 0,
+                last: first - 1,
+                damaged: BTreeSet::new(),
             }),
-        })
+            aside: AtomicU64::new(segment::list_aside(folder)?.len() as u64),
+            hook,
+        };
+        {
+            let mut writer = journal.writer.lock();
+            match journal.begin_segment(&mut writer) {
+                Err(error) if is_full(&error) => journal.stick(&mut writer, &error),
+                begun => begun?,
+            }
+        }
+        Ok(journal)
+    }
+
+    pub(crate) fn pass(&self, point: &'static str) {
+        if let Some(hook) = &self.hook {
+            hook(point);
+        }
     }
 
     /// Brings what was appended to the disk itself, so that the machine's death cannot take it.
@@ -119,49 +182,73 @@ impl Journal {
             if !std::mem::take(&mut writer.unsynced) {
                 return Ok(());
             }
-            writer.file.file().try_clone()?
+            let file = writer.file.as_ref();
+            file.map(|file| file.file().try_clone()).transpose()?
         };
-        file.sync_data()
+        file.map_or(Ok(()), |file| file.sync_data())
     }
 
     /// The next entries with their numbers; empty when there are none. [`Journal::seen`] moves on.
+    /// What is damaged is told to the log and passed over.
     pub(crate) fn read(&self) -> io::Result<(Vec<(u64, LedgerEntry)>, Position)> {
-        let (mut segment, mut at) = {
+        let (mut segment, mut at, mut last) = {
             let reader = self.reader.lock();
-            (reader.segment, reader.at)
+            (reader.segment, reader.at, reader.last)
         };
         loop {
             // Looked up before the read: what was written into a segment before its successor was
             // made is then seen.
-            let successor = {
+            let (known, successor) = {
                 let segments = self.segments.lock();
-                segments.iter().copied().find(|first| *first > segment)
+                let successor = segments.iter().copied().find(|first| *first > segment);
+                (segments.contains(&segment), successor)
             };
-            let bytes = read_at(&path(&self.folder, segment), at)?;
+            if !known {
+                match successor {
+                    Some(next) => (segment, at) = (next, 0),
+                    None => return Ok((Vec::new(), Position { segment, at, last })),
+                }
+                continue;
+            }
+            let path = segment::path(&self.folder, segment);
+            let bytes = segment::read(&path, at)?;
             let mut entries = Vec::new();
             let mut used = 0;
             while let Some((frame, number, body)) = record::frame(&bytes[used..]) {
-                used += frame;
                 match record::decode(body) {
                     Some(entry) => entries.push((number, entry)),
-                    None => tracing_damage(segment, at + used as u64),
+                    None => self.damaged(segment, at + used as u64, frame),
                 }
+                used += frame;
+                last = last.max(number);
             }
             at += used as u64;
             match successor {
-                Some(next) if used == 0 => (segment, at) = (next, 0),
-                _ => return Ok((entries, Position { segment, at })),
+                // Nobody writes here any more, so what is no entry is the end or damage.
+                Some(next) if used == 0 => {
+                    let rest = segment::read_rest(&path, at)?;
+                    match segment::next(&rest, last.max(segment - 1)) {
+                        Next::Damage { size } => {
+                            self.damaged(segment, at, size);
+                            at += size as u64;
+                        }
+                        Next::Entry { .. } | Next::End => (segment, at) = (next, 0),
+                    }
+                }
+                _ => return Ok((entries, Position { segment, at, last })),
             }
         }
     }
 
     /// Everything up to `position`, whose last entry has the number `applied`, is in the database:
-    /// moves on and removes segments that nobody needs any more.
+    /// moves on and removes segments that nobody needs any more. Those with damage are kept aside.
     pub(crate) fn seen(&self, position: Position, applied: u64) -> io::Result<()> {
-        *self.reader.lock() = Reader {
-            segment: position.segment,
-            at: position.at,
-        };
+        {
+            let mut reader = self.reader.lock();
+            reader.segment = position.segment;
+            reader.at = position.at;
+            reader.last = position.last;
+        }
         loop {
             let gone = {
                 let mut segments = self.segments.lock();
@@ -174,46 +261,159 @@ impl Journal {
                     _ => return Ok(()),
                 }
             };
-            if let Some(first) = gone {
-                fs_err::remove_file(path(&self.folder, first))?;
+            let Some(first) = gone else { continue };
+            self.pass(REMOVE_BEFORE);
+            if self.reader.lock().damaged.remove(&first) {
+                segment::put_aside(&self.folder, first)?;
+            } else {
+                fs_err::remove_file(segment::path(&self.folder, first))?;
             }
+            self.pass(REMOVE_AFTER);
         }
     }
 
+    /// Tells of `size` bytes that are no entry, once a segment's place.
+    fn damaged(&self, segment: u64, at: u64, size: usize) {
+        self.reader.lock().damaged.insert(segment);
+        let file = segment::path(&self.folder, segment);
+        tracing::error!(
+            file = %file.display(),
+            offset = at,
+            bytes = size,
+            "a segment of the ledger is damaged: calls may be missing; the file is kept aside"
+        );
+    }
+
     /// Begins a new segment.
-    fn rotate(&self, writer: &mut Writer) -> io::Result<()> {
+    fn begin_segment(&self, writer: &mut Writer) -> io::Result<()> {
         if self.segments.lock().len() >= self.limits.segments_max {
             return Err(io::Error::new(
                 io::ErrorKind::StorageFull,
                 "too many entries wait for the database",
             ));
         }
-        let file = create(&self.folder, writer.next, self.limits.segment_bytes)?;
-        writer.file.file().sync_data()?;
-        writer.file = file;
+        let file = segment::create(&self.folder, writer.next, self.limits.segment_bytes)?;
+        self.pass(ROTATE_MADE);
+        if let Some(old) = &writer.file {
+            old.file().sync_data()?;
+        }
+        writer.file = Some(file);
         writer.at = 0;
         self.segments.lock().push_back(writer.next);
+        self.pass(ROTATE_DONE);
         Ok(())
     }
 
-    fn write(&self, frame: &mut [u8], reserve: u64) -> io::Result<()> {
+    /// The ledger takes no starts from now on. Said once, however many are refused.
+    fn stick(&self, writer: &mut Writer, error: &io::Error) {
+        if !std::mem::replace(&mut writer.stuck, true) {
+            tracing::error!(
+                %error,
+                folder = %self.folder.display(),
+                "the ledger of AI calls is full: new calls are refused until there is room"
+            );
+        }
+    }
+
+    /// Tries again to begin a segment, if the last try failed.
+    pub(crate) fn make_room(&self) {
+        let mut writer = self.writer.lock();
+        if writer.stuck && self.begin_segment(&mut writer).is_ok() {
+            writer.stuck = false;
+            let refused = writer.refused;
+            tracing::info!(refused, "the ledger of AI calls has room again");
+        }
+    }
+
+    /// How the ledger is.
+    pub(crate) fn health(&self) -> LedgerHealth {
+        // People remove these files; a folder that cannot be read has what it had.
+        if let Ok(aside) = segment::list_aside(&self.folder) {
+            self.aside.store(aside.len() as u64, Ordering::Relaxed);
+        }
+        let aside = self.aside.load(Ordering::Relaxed);
+        let damaged = aside + self.reader.lock().damaged.len() as u64;
+        let segments = self.segments.lock().len() as u64;
+        let writer = self.writer.lock();
+        LedgerHealth {
+            full: writer.stuck || writer.failing,
+            refused: writer.refused,
+            segments,
+            damaged,
+            behind: false,
+        }
+    }
+
+    fn write(&self, frame: &mut [u8], entry: &LedgerEntry) -> io::Result<()> {
         let mut writer = self.writer.lock();
         let length = frame.len() as u64;
-        if writer.at + length + reserve > self.limits.segment_bytes {
-            // The file of a segment is named by its first number: an empty one has no successor.
-            if writer.at == 0 {
-                return Err(io::ErrorKind::FileTooLarge.into());
+        // What is left must hold the end of every call under way, this one included.
+        let reserve = match entry {
+            LedgerEntry::Settled(..) => 0,
+            LedgerEntry::Started(..) | LedgerEntry::Progress(..) => {
+                let ends = (writer.open + 1).saturating_mul(SETTLED_BYTES_MAX);
+                self.limits.reserve_bytes.max(ends)
             }
-            self.rotate(&mut writer)?;
+        };
+        let written = self
+            .find_room(&mut writer, length, reserve)
+            .and_then(|()| self.write_here(&mut writer, frame));
+        match entry {
+            LedgerEntry::Started(..) if written.is_ok() => writer.open += 1,
+            LedgerEntry::Started(..) => writer.refused += 1,
+            LedgerEntry::Settled(..) => writer.open = writer.open.saturating_sub(1),
+            LedgerEntry::Progress(..) => {}
         }
+        written
+    }
+
+    /// Begins a segment if the current one has no room for `length` bytes beside `reserve`.
+    fn find_room(&self, writer: &mut Writer, length: u64, reserve: u64) -> io::Result<()> {
+        let size = self.limits.segment_bytes;
+        if writer.at + length + reserve <= size {
+            return Ok(());
+        }
+        if length + reserve > size {
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                "a segment would not hold the ends of the calls under way",
+            ));
+        }
+        if writer.stuck {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        self.begin_segment(writer)
+            .inspect_err(|error| self.stick(writer, error))
+    }
+
+    fn write_here(&self, writer: &mut Writer, frame: &mut [u8]) -> io::Result<()> {
+        use std::os::unix::fs::FileExt as _;
+        let file = writer.file.as_ref().ok_or(io::ErrorKind::StorageFull)?;
         record::seal(frame, writer.next);
         // A part that was written is written over by the next entry.
-        writer.file.file().write_all_at(frame, writer.at)?;
-        writer.at += length;
+        let written = file.file().write_all_at(frame, writer.at);
+        if std::mem::replace(&mut writer.failing, written.is_err()) != written.is_err() {
+            let folder = self.folder.display();
+            match &written {
+                Ok(()) => tracing::info!(%folder, "the ledger of AI calls takes entries again"),
+                Err(error) => {
+                    tracing::error!(%error, %folder, "the ledger of AI calls takes no entry");
+                }
+            }
+        }
+        written?;
+        writer.at += frame.len() as u64;
         writer.next += 1;
         writer.unsynced = true;
         Ok(())
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+    )
 }
 
 /// How far [`Journal::read`] came.
@@ -221,6 +421,7 @@ impl Journal {
 pub(crate) struct Position {
     segment: u64,
     at: u64,
+    last: u64,
 }
 
 impl Ledger for Journal {
@@ -229,72 +430,20 @@ impl Ledger for Journal {
         if frame.len() > FRAME_BYTES_MAX {
             return Err(LedgerError(io::ErrorKind::InvalidInput.into()));
         }
-        let reserve = match entry {
-            LedgerEntry::Settled(..) => 0,
-            LedgerEntry::Started(..) | LedgerEntry::Progress(..) => self.limits.reserve_bytes,
-        };
-        self.write(&mut frame, reserve).map_err(LedgerError)
-    }
-}
-
-fn tracing_damage(segment: u64, at: u64) {
-    tracing::error!(segment, at, "an entry of the ledger cannot be understood");
-}
-
-fn path(folder: &Path, first: u64) -> PathBuf {
-    folder.join(format!("{first:020}.ledger"))
-}
-
-/// A segment of its full size, on disk.
-fn create(folder: &Path, first: u64, size: u64) -> io::Result<fs_err::File> {
-    let path = path(folder, first);
-    let made = || {
-        use fs_err::os::unix::fs::OpenOptionsExt as _;
-        let file = fs_err::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&path)?;
-        allocate(&file, size)?;
-        file.sync_all()?;
-        fs_err::File::open(folder)?.sync_all()?;
-        Ok(file)
-    };
-    made().inspect_err(|_: &io::Error| {
-        // What a full disk could not hold must not take its last bytes.
-        let _ = fs_err::remove_file(&path);
-    })
-}
-
-/// Takes the disk space now. File systems without this get it as entries come.
-fn allocate(file: &fs_err::File, size: u64) -> io::Result<()> {
-    use rustix::fs::{FallocateFlags, fallocate};
-    use rustix::io::Errno;
-    match fallocate(file.file(), FallocateFlags::empty(), 0, size) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.set_len(size),
-        result => Ok(result?),
-    }
-}
-
-fn read_at(path: &Path, at: u64) -> io::Result<Vec<u8>> {
-    let file = fs_err::File::open(path)?;
-    let mut bytes = vec![0; READ_BYTES];
-    let mut filled = 0;
-    while filled < bytes.len() {
-        let n = file
-            .file()
-            .read_at(&mut bytes[filled..], at + filled as u64)?;
-        if n == 0 {
-            break;
+        if matches!(entry, LedgerEntry::Settled(..)) {
+            self.pass(SETTLING);
         }
-        filled += n;
+        self.write(&mut frame, entry).map_err(LedgerError)?;
+        match entry {
+            LedgerEntry::Started(..) => self.pass(STARTED),
+            LedgerEntry::Settled(..) => self.pass(SETTLED),
+            LedgerEntry::Progress(..) => {}
+        }
+        Ok(())
     }
-    bytes.truncate(filled);
-    Ok(bytes)
 }
 
-const _: () = assert!(FRAME_BYTES_MAX < READ_BYTES && HEADER_BYTES < FRAME_BYTES_MAX);
+const _: () = assert!(FRAME_BYTES_MAX < segment::READ_BYTES);
 
 #[cfg(test)]
 mod tests;

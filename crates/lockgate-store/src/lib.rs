@@ -21,12 +21,12 @@ mod sqlite;
 
 pub use audit::{Act, AuditRow};
 pub use key::{NodeKey, NodeKeyError};
-pub use ledger::{Journal, JournalLimits};
+pub use ledger::{FaultHook, Journal, JournalLimits, LEDGER_FAULT_POINTS};
 pub use sqlite::SqliteStore;
 
 use async_trait::async_trait;
 use lockgate_model::Timestamp;
-use lockgate_model::ai::{CallRow, ModelSpec, VendorSpec};
+use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth, ModelSpec, VendorSpec};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceId, ServiceSpec};
 
@@ -143,9 +143,16 @@ pub trait Store: Send + Sync {
         routes: &[String],
         from: i64,
     ) -> Result<Vec<Rollup>, StoreError>;
-    /// Calls to AI vendors that began at `from` or later, newest first, at most `limit`; all that
-    /// the ledger holds at this moment.
-    async fn find_calls(&self, from: Timestamp, limit: u32) -> Result<Vec<CallRow>, StoreError>;
+    /// Calls to AI vendors that began at `from` or later, newest first, at most `limit`, after the
+    /// place `after` of that list; all that the ledger holds at this moment.
+    async fn find_calls(
+        &self,
+        from: Timestamp,
+        after: Option<&CallPlace>,
+        limit: u32,
+    ) -> Result<Vec<CallRow>, StoreError>;
+    /// How the ledger is; `None` when there is none.
+    fn ledger_health(&self) -> Option<LedgerHealth>;
     /// Drops roll-ups older than minute `before`.
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError>;
 }

@@ -2,10 +2,11 @@
 
 use std::borrow::Cow;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use lockgate_model::ai::CallRow;
+use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth};
 use lockgate_model::gateway::ConsumerSpec;
 use lockgate_model::{Rng, Timestamp};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -19,7 +20,7 @@ use crate::document::ai::{ModelDocument, VendorDocument};
 use crate::document::{
     ApiKeyDocument, ConsumerDocument, RouteDocument, ServiceDocument, parse, render,
 };
-use crate::ledger::Journal;
+use crate::ledger::{FaultHook, Journal};
 use crate::seal::Sealer;
 use crate::{
     Act, AuditRow, Change, DocumentError, LATENCY_BUCKETS, NodeKey, Objects, Rollup, Store,
@@ -48,6 +49,9 @@ pub struct SqliteStore {
     pub(crate) ledger: OnceLock<Arc<Journal>>,
     /// One application of the ledger at a time.
     pub(crate) applying: tokio::sync::Mutex<()>,
+    /// The last application failed.
+    pub(crate) behind: AtomicBool,
+    pub(crate) ledger_hook: Option<FaultHook>,
 }
 
 impl SqliteStore {
@@ -79,7 +83,16 @@ impl SqliteStore {
             rng,
             ledger: OnceLock::new(),
             applying: tokio::sync::Mutex::new(()),
+            behind: AtomicBool::new(false),
+            ledger_hook: None,
         })
+    }
+
+    /// Announces the ledger's effects to `hook`, for crash tests.
+    #[must_use]
+    pub fn with_fault_hook(mut self, hook: Option<FaultHook>) -> Self {
+        self.ledger_hook = hook;
+        self
     }
 
     /// Waits for running statements and closes the file.
@@ -395,8 +408,17 @@ impl Store for SqliteStore {
         rows.iter().map(rollup_sum_row).collect()
     }
 
-    async fn find_calls(&self, from: Timestamp, limit: u32) -> Result<Vec<CallRow>, StoreError> {
-        self.list_calls(from, limit).await
+    async fn find_calls(
+        &self,
+        from: Timestamp,
+        after: Option<&CallPlace>,
+        limit: u32,
+    ) -> Result<Vec<CallRow>, StoreError> {
+        self.list_calls(from, after, limit).await
+    }
+
+    fn ledger_health(&self) -> Option<LedgerHealth> {
+        self.find_ledger_health()
     }
 
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {

@@ -442,7 +442,7 @@ pub(crate) enum Ai {
         #[arg(long, default_value_t = 1440, value_name = "N")]
         minutes: u32,
         /// Most calls to read, newest first.
-        #[arg(long, default_value_t = 10_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         limit: u32,
     },
 }

@@ -7,6 +7,8 @@ use crate::wire::{ModelBody, ModelView, UsageView, VendorBody, VendorView};
 
 const VENDORS: &str = "ai/vendors";
 const MODELS: &str = "ai/models";
+/// Calls asked for at once: the most that the node gives.
+const USAGE_PAGE: u32 = 10_000;
 
 impl Client {
     /// Makes an AI vendor known. Its key leaves this process in the request only.
@@ -44,9 +46,23 @@ impl Client {
         self.remove(&object_path(MODELS, &parse_name(name)?)).await
     }
 
-    /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`.
+    /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`; asks for page
+    /// after page.
     pub async fn ai_usage(&self, minutes: u32, limit: u32) -> Result<UsageView, ClientError> {
-        self.get(&format!("/v1/ai/usage?minutes={minutes}&limit={limit}"))
-            .await
+        let page = |limit: u32, after: Option<&str>| {
+            let limit = limit.min(USAGE_PAGE);
+            let after = after.map_or_else(String::new, |place| format!("&after={place}"));
+            format!("/v1/ai/usage?minutes={minutes}&limit={limit}{after}")
+        };
+        let mut usage: UsageView = self.get(&page(limit, None)).await?;
+        loop {
+            let have = u32::try_from(usage.calls.len()).unwrap_or(u32::MAX);
+            let Some(next) = usage.next.take().filter(|_| have < limit) else {
+                return Ok(usage);
+            };
+            let more: UsageView = self.get(&page(limit - have, Some(&next))).await?;
+            usage.calls.extend(more.calls);
+            (usage.more, usage.next) = (more.more, more.next);
+        }
     }
 }

@@ -97,7 +97,7 @@ pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response
     names.push(String::new());
     let traffic = control.find_traffic_by_route(&names, MINUTES).await?;
     let traffic: BTreeMap<&str, _> = traffic.iter().map(|r| (r.route.as_str(), r)).collect();
-    let calls = control.find_calls(MINUTES, CALLS_MAX + 1).await?;
+    let calls = control.find_calls(MINUTES, None, CALLS_MAX + 1).await?;
     let sums = sum_by_model(&calls[..calls.len().min(CALLS_MAX as usize)]);
 
     let route_row = |route| RouteRow::new(route, &traffic);

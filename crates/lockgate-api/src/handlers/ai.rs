@@ -5,6 +5,8 @@ use std::sync::Arc;
 use axum::extract::{Path, State};
 use http::StatusCode;
 use lockgate_diag::codes;
+use lockgate_model::Timestamp;
+use lockgate_model::ai::{CallId, CallPlace};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -125,6 +127,8 @@ pub(crate) struct UsageQuery {
     minutes: Option<u32>,
     /// Most calls, up to 10,000; 1,000 when absent.
     limit: Option<u32>,
+    /// Continues after an answer: what it named as `next`.
+    after: Option<String>,
 }
 
 /// Calls to AI vendors, newest first, up to this moment.
@@ -136,9 +140,44 @@ pub(crate) async fn usage(
 ) -> Result<axum::Json<UsageView>, Failure> {
     let minutes = query.minutes.unwrap_or(MINUTES_DEFAULT).min(MINUTES_MAX);
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
-    let mut rows = shared.control.find_calls(minutes, limit + 1).await?;
+    let after = query.after.as_deref().map(parse_place).transpose()?;
+    let control = &shared.control;
+    let found = control.find_calls(minutes, after.as_ref(), limit + 1).await;
+    let mut rows = found?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let calls = rows.iter().map(CallView::from).collect();
-    Ok(axum::Json(UsageView { calls, more }))
+    let last = rows.last().filter(|_| more);
+    let health = control.ledger_health();
+    Ok(axum::Json(UsageView {
+        calls: rows.iter().map(CallView::from).collect(),
+        more,
+        next: last.map(|row| {
+            let (at, id) = (row.start.at.0, &row.id);
+            format!("{at}-{}-{}", id.attempt, id.request)
+        }),
+        damaged_files: health.damaged,
+        behind: health.behind,
+    }))
+}
+
+/// The place that an answer named as `next`.
+fn parse_place(text: &str) -> Result<CallPlace, Failure> {
+    let mut parts = text.splitn(3, '-');
+    let mut part = || parts.next().unwrap_or_default();
+    let (at, attempt, request) = (part().parse(), part().parse(), part());
+    let (Ok(at), Ok(attempt)) = (at, attempt) else {
+        let text = "`after` is not what an answer named as `next`";
+        return Err(Failure::new(
+            StatusCode::BAD_REQUEST,
+            codes::store::BAD_REQUEST,
+            text,
+        ));
+    };
+    Ok(CallPlace {
+        at: Timestamp(at),
+        id: CallId {
+            request: request.into(),
+            attempt,
+        },
+    })
 }

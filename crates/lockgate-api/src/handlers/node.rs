@@ -36,6 +36,7 @@ pub(crate) async fn status(State(shared): State<Arc<Shared>>) -> axum::Json<Node
         table_refusal: refusal.collect(),
         services: control.services().len() as u64,
         routes: spec.routes.len() as u64,
+        ledger: control.ledger_health().into(),
     })
 }
 

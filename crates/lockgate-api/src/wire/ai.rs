@@ -157,6 +157,14 @@ pub struct UsageView {
     pub calls: Vec<CallView>,
     /// There are older calls in the time asked for.
     pub more: bool,
+    /// Where the older calls begin, for `after`; absent when there are none.
+    pub next: Option<String>,
+    /// Files of the ledger that are damaged and kept aside: calls may be missing.
+    #[serde(default)]
+    pub damaged_files: u64,
+    /// The database takes no entries at the moment: newer calls are missing.
+    #[serde(default)]
+    pub behind: bool,
 }
 
 /// One call to a vendor.

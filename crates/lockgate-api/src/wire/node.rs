@@ -2,6 +2,7 @@
 
 use lockgate_control::{AuditRow, LATENCY_BOUNDS_MS, Rollup};
 use lockgate_model::Timestamp;
+use lockgate_model::ai::LedgerHealth;
 use lockgate_model::gateway::{ApiKeySpec, EndpointSpec, GatewaySpec, UpstreamSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -32,6 +33,37 @@ pub struct NodeStatus {
     pub services: u64,
     /// Number of routes.
     pub routes: u64,
+    /// How the ledger of AI calls is.
+    #[serde(default)]
+    pub ledger: LedgerView,
+}
+
+/// The ledger of AI calls.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct LedgerView {
+    /// There is no room for another entry: calls are refused.
+    pub full: bool,
+    /// Calls refused since the node started, because there was no room.
+    pub refused: u64,
+    /// Files on disk, the one that is written included.
+    pub segments: u64,
+    /// Files that are damaged and kept aside: calls may be missing.
+    pub damaged_files: u64,
+    /// The database takes no entries: it knows less than the files.
+    pub behind: bool,
+}
+
+impl From<LedgerHealth> for LedgerView {
+    fn from(health: LedgerHealth) -> Self {
+        Self {
+            full: health.full,
+            refused: health.refused,
+            segments: health.segments,
+            damaged_files: health.damaged,
+            behind: health.behind,
+        }
+    }
 }
 
 /// How to shut down.

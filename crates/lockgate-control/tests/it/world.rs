@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_control::{Caller, Control, ControlError, ControlSettings};
 use lockgate_diag::{Diagnostic, codes};
-use lockgate_model::ai::CallRow;
+use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth};
 use lockgate_model::gateway::{
     AuthPolicy, BackendSpec, EndpointSpec, GatewaySpec, Rejected, RouteMatch, RouteSpec,
     TableStatus, TimeoutPolicy,
@@ -379,9 +379,19 @@ impl Store for Held {
             .await
     }
 
-    async fn find_calls(&self, from: Timestamp, limit: u32) -> Result<Vec<CallRow>, StoreError> {
-        self.run(move |s| async move { s.find_calls(from, limit).await })
+    async fn find_calls(
+        &self,
+        from: Timestamp,
+        after: Option<&CallPlace>,
+        limit: u32,
+    ) -> Result<Vec<CallRow>, StoreError> {
+        let after = after.cloned();
+        self.run(move |s| async move { s.find_calls(from, after.as_ref(), limit).await })
             .await
+    }
+
+    fn ledger_health(&self) -> Option<LedgerHealth> {
+        None
     }
 
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {

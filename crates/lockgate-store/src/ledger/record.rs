@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const HEADER_BYTES: usize = 20;
 /// Longest entry; names are far shorter.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Longest end of a call: every number at its largest, the longest status, a request id of ours.
+pub(crate) const SETTLED_BYTES_MAX: u64 = 512;
 
 /// The stored form. Names are short because every call is written twice; old ones stay readable.
 #[derive(Serialize, Deserialize)]
@@ -278,6 +280,12 @@ pub(crate) fn frame(bytes: &[u8]) -> Option<(usize, u64, &[u8])> {
     let number = u64::from_le_bytes(header[4..12].try_into().ok()?);
     let body = bytes.get(HEADER_BYTES..HEADER_BYTES + length)?;
     (checksum(number, body) == header[12..]).then_some((HEADER_BYTES + length, number, body))
+}
+
+/// The number that the header of a frame at the start of `bytes` tells, whole or not.
+pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
+    let number = bytes.get(4..12)?;
+    Some(u64::from_le_bytes(number.try_into().ok()?))
 }
 
 /// The entry of a body.

@@ -73,17 +73,17 @@ fn all(journal: &Journal) -> Vec<(u64, LedgerEntry)> {
 fn entries_come_back_as_they_were_also_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let entries = [started(1), LedgerEntry::Progress(id(1), 3), settled(1)];
-    let journal = Journal::open(folder.path(), JournalLimits::default(), 0).unwrap();
+    let journal = Journal::open(folder.path(), JournalLimits::default(), 0, None).unwrap();
     for entry in &entries {
         journal.append(entry).unwrap();
     }
     drop(journal);
-    let journal = Journal::open(folder.path(), JournalLimits::default(), 0).unwrap();
+    let journal = Journal::open(folder.path(), JournalLimits::default(), 0, None).unwrap();
     journal.append(&started(2)).unwrap();
     let expected: Vec<(u64, LedgerEntry)> =
         (1..).zip(entries.into_iter().chain([started(2)])).collect();
     assert_eq!(all(&journal), expected);
-    let journal = Journal::open(folder.path(), JournalLimits::default(), 4).unwrap();
+    let journal = Journal::open(folder.path(), JournalLimits::default(), 4, None).unwrap();
     assert_eq!(all(&journal).last().map(|(n, _)| *n), Some(4));
     journal.append(&settled(2)).unwrap();
     assert_eq!(all(&journal), [(5, settled(2))]);
@@ -92,10 +92,10 @@ fn entries_come_back_as_they_were_also_after_a_restart() {
 #[test]
 fn a_torn_tail_is_dropped_and_nothing_after_it_is_lost() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path(), SMALL, 0).unwrap();
+    let journal = Journal::open(folder.path(), SMALL, 0, None).unwrap();
     journal.append(&started(1)).unwrap();
     journal.append(&settled(1)).unwrap();
-    let path = path(folder.path(), 1);
+    let path = segment::path(folder.path(), 1);
     let at = {
         let writer = journal.writer.lock();
         writer.at - 10
@@ -104,26 +104,134 @@ fn a_torn_tail_is_dropped_and_nothing_after_it_is_lost() {
     let mut bytes = fs_err::read(&path).unwrap();
     bytes[usize::try_from(at).unwrap()..].fill(0);
     fs_err::write(&path, bytes).unwrap();
-    let journal = Journal::open(folder.path(), SMALL, 0).unwrap();
+    let journal = Journal::open(folder.path(), SMALL, 0, None).unwrap();
     journal.append(&settled(1)).unwrap();
     assert_eq!(all(&journal), [(1, started(1)), (2, settled(1))]);
+    assert_eq!(journal.health().damaged, 1, "a torn entry is told");
+    let journal = Journal::open(folder.path(), SMALL, 2, None).unwrap();
+    assert_eq!(journal.health().damaged, 1, "also after the next start");
+    fs_err::remove_file(segment::path(folder.path(), 1).with_extension("damaged")).unwrap();
+    assert_eq!(journal.health().damaged, 0);
+}
+
+/// Room for nine calls.
+const NINE: JournalLimits = JournalLimits {
+    segment_bytes: 16 * 1024,
+    ..SMALL
+};
+
+#[test]
+fn damage_takes_only_what_it_hit_and_its_file_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+    let mut ends = Vec::new();
+    for n in 0..9 {
+        journal.append(&started(n)).unwrap();
+        ends.push(journal.writer.lock().at);
+    }
+    drop(journal);
+    let path = segment::path(folder.path(), 1);
+    let whole = fs_err::read(&path).unwrap();
+    let (first, second) = (
+        usize::try_from(ends[2]).unwrap(),
+        usize::try_from(ends[3]).unwrap(),
+    );
+    for at in first..second {
+        let folder = tempfile::tempdir().unwrap();
+        let mut bytes = whole.clone();
+        bytes[at] ^= 0x20;
+        fs_err::write(segment::path(folder.path(), 1), bytes).unwrap();
+        let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+        journal.append(&settled(9)).unwrap();
+        let mut expected: Vec<(u64, LedgerEntry)> = (1..).zip((0..9).map(started)).collect();
+        expected.remove(3);
+        expected.push((10, settled(9)));
+        assert_eq!(all(&journal), expected, "byte {at}");
+        assert_eq!(journal.health().damaged, 1, "byte {at}");
+        let names = segment::list_aside(folder.path()).unwrap();
+        assert_eq!(names, [1], "byte {at}");
+    }
+}
+
+#[test]
+fn only_so_many_damaged_files_are_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    for first in 1..40 {
+        fs_err::write(segment::path(folder.path(), first), b"x").unwrap();
+        segment::put_aside(folder.path(), first).unwrap();
+    }
+    let kept = segment::list_aside(folder.path()).unwrap();
+    assert_eq!(kept, (24..40).collect::<Vec<u64>>());
+}
+
+#[test]
+fn the_end_of_every_call_under_way_has_room() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = JournalLimits {
+        segment_bytes: 8192,
+        reserve_bytes: 0,
+        segments_max: 1,
+    };
+    let journal = Journal::open(folder.path(), limits, 0, None).unwrap();
+    let mut open = 0;
+    while journal.append(&started(open)).is_ok() {
+        open += 1;
+        let _ = journal.append(&LedgerEntry::Progress(id(0), open.into()));
+    }
+    assert!(open > 5, "{open}");
+    for n in 0..open {
+        journal.append(&settled(n)).unwrap();
+    }
+}
+
+#[test]
+fn the_longest_end_fits_its_room() {
+    let end = CallEnd {
+        at: Timestamp(i64::MIN),
+        status: CallStatus::ClientCancelled,
+        http_status: Some(u16::MAX),
+        usage: record::usage([u64::MAX; 7]),
+        estimated: false,
+    };
+    let id = CallId {
+        request: "0193a1b2-0000-7000-8000-000000000000".into(),
+        attempt: u32::MAX,
+    };
+    let frame = record::encode(&LedgerEntry::Settled(id, end));
+    assert!(frame.len() as u64 <= SETTLED_BYTES_MAX, "{}", frame.len());
 }
 
 #[test]
 fn a_full_ledger_refuses_starts_and_takes_ends() {
     let folder = tempfile::tempdir().unwrap();
-    let journal = Journal::open(folder.path(), SMALL, 0).unwrap();
-    let mut open = 0;
-    while journal.append(&started(open)).is_ok() {
-        open += 1;
-        assert!(open < 1000, "a cap is missing");
+    let journal = Journal::open(folder.path(), SMALL, 0, None).unwrap();
+    for n in 0..3 {
+        journal.append(&started(n)).unwrap();
     }
+    let mut pairs = 0;
+    while journal.append(&started(9)).is_ok() {
+        journal.append(&settled(9)).unwrap();
+        pairs += 1;
+        assert!(pairs < 1000, "a cap is missing");
+    }
+    assert!(journal.health().full);
+    assert_eq!(journal.health().refused, 1);
     for n in 0..3 {
         journal.append(&settled(n)).unwrap();
     }
-    assert!(journal.append(&started(open)).is_err());
-    assert_eq!(all(&journal).len(), open as usize + 3);
+    // Ends that are written need no room any more.
+    while journal.append(&started(9)).is_ok() {
+        journal.append(&settled(9)).unwrap();
+        pairs += 1;
+    }
+    assert_eq!(all(&journal).len(), 6 + 2 * pairs);
     let files = fs_err::read_dir(folder.path()).unwrap().count();
     assert_eq!(files, 1, "segments that are applied stay");
-    journal.append(&started(open)).unwrap();
+    assert!(
+        journal.append(&started(9)).is_err(),
+        "a full ledger tries by itself"
+    );
+    journal.make_room();
+    journal.append(&started(9)).unwrap();
+    assert!(!journal.health().full);
 }

@@ -1,4 +1,6 @@
 //! Tests of the store from outside.
 
 #[cfg(test)]
+mod ledger;
+#[cfg(test)]
 mod sqlite;

@@ -36,7 +36,7 @@ impl Rng for Sequence {
     }
 }
 
-async fn open(folder: &Path, key: u8) -> SqliteStore {
+pub(crate) async fn open(folder: &Path, key: u8) -> SqliteStore {
     let rng = Arc::new(Sequence::default());
     SqliteStore::open(&folder.join("node.db"), &NodeKey::new([key; 32]), rng)
         .await

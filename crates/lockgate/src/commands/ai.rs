@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use lockgate_api::wire::{CallView, UsageView};
+use lockgate_diag::{Diagnostic, codes};
 use lockgate_model::ai::{Cost, Usage};
 
 use crate::cli::Ai;
@@ -18,11 +19,42 @@ pub(crate) async fn run(app: &App, command: &Ai) -> Result<(), CommandError> {
         .ai_usage(*minutes, *limit)
         .await
         .map_err(|e| client_error(&e))?;
+    let warnings = warnings(&usage);
+    if !warnings.is_empty() {
+        app.printer.diagnostics(&warnings);
+    }
     if app.printer.json() {
         let document = serde_json::to_value(&usage).map_err(std::io::Error::other)?;
         return Ok(app.printer.json_document(&document)?);
     }
     print(app, &usage)
+}
+
+/// Why there may be more calls than are shown.
+fn warnings(usage: &UsageView) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    if usage.damaged_files > 0 {
+        found.push(
+            Diagnostic::warning(
+                codes::ai::LEDGER_DAMAGED,
+                format!(
+                    "calls may be missing: {} damaged files of the ledger are kept aside",
+                    usage.damaged_files
+                ),
+            )
+            .hint("the node's log names file and offset; remove `*.damaged` in the ledger's folder once it is dealt with"),
+        );
+    }
+    if usage.behind {
+        found.push(
+            Diagnostic::warning(
+                codes::ai::LEDGER_BEHIND,
+                "the newest calls are missing: the node's database takes no entries of the ledger",
+            )
+            .hint("the node's log says why; a full disk is the usual reason"),
+        );
+    }
+    found
 }
 
 /// Calls of one model at one vendor, added up.

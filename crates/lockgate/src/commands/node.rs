@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use lockgate_api::Shutdown;
+use lockgate_api::wire::LedgerView;
 use serde_json::json;
 
 use crate::cli::Node;
@@ -63,6 +64,7 @@ async fn status(app: &App) -> Result<(), CommandError> {
             "version": status.version, "pid": status.pid, "started": status.started,
             "gatewayUrl": status.gateway_url, "tableVersion": status.table_version,
             "tableRefusal": status.table_refusal, "routes": status.routes, "services": services,
+            "ledger": status.ledger,
         }))?);
     }
     app.printer.line(&format!(
@@ -75,6 +77,9 @@ async fn status(app: &App) -> Result<(), CommandError> {
     ))?;
     for reason in &status.table_refusal {
         app.printer.line(&format!("refused: {reason}"))?;
+    }
+    for trouble in ledger_troubles(&status.ledger) {
+        app.printer.line(&trouble)?;
     }
     for service in &services {
         let digest: String = service.digest.hex().chars().take(12).collect();
@@ -134,4 +139,25 @@ fn is_locked(paths: &NodePaths) -> bool {
     use rustix::fs::{FlockOperation, flock};
     fs_err::File::open(paths.pid())
         .is_ok_and(|file| flock(&file, FlockOperation::NonBlockingLockShared).is_err())
+}
+
+/// What is wrong with the ledger of AI calls, in words.
+fn ledger_troubles(ledger: &LedgerView) -> Vec<String> {
+    let mut troubles = Vec::new();
+    if ledger.full {
+        troubles.push(format!(
+            "ledger of AI calls: full, {} calls refused",
+            ledger.refused
+        ));
+    }
+    if ledger.behind {
+        troubles.push("ledger of AI calls: the database takes no entries".to_owned());
+    }
+    if ledger.damaged_files > 0 {
+        troubles.push(format!(
+            "ledger of AI calls: {} damaged files, calls may be missing",
+            ledger.damaged_files
+        ));
+    }
+    troubles
 }

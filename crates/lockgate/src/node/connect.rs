@@ -76,6 +76,12 @@ fn spawn(environment: &Environment, paths: &NodePaths) -> std::io::Result<std::p
         .env_clear()
         .envs(environment.child.iter().map(|(name, value)| (name, value)))
         .env("LOCKGATE_HOME", &environment.home)
+        .envs(
+            environment
+                .fault
+                .iter()
+                .map(|fault| ("LOCKGATE_TEST_FAULT", fault)),
+        )
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null())

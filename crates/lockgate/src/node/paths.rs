@@ -51,14 +51,14 @@ impl NodePaths {
         self.folder().join("key")
     }
 
-    /// Objects.
-    pub(crate) fn database(&self) -> PathBuf {
-        self.folder().join("node.db")
+    /// Objects, in the folder of what the node keeps.
+    pub(crate) fn database_in(folder: &Path) -> PathBuf {
+        folder.join("node.db")
     }
 
-    /// Segments of the ledger of AI calls.
-    pub(crate) fn ledger(&self) -> PathBuf {
-        self.folder().join("ledger")
+    /// Segments of the ledger of AI calls, in the folder of what the node keeps.
+    pub(crate) fn ledger_in(folder: &Path) -> PathBuf {
+        folder.join("ledger")
     }
 
     /// Instances and root file systems.

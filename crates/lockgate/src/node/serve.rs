@@ -15,7 +15,7 @@ use lockgate_diag::{Diagnostic, Secret, SourceFile, codes};
 use lockgate_gateway::{Dial, Gateway, GatewaySettings, Limits, Running};
 use lockgate_model::gateway::GatewaySpec;
 use lockgate_service::{LocalPlatform, LocalSettings, Platform, RootMode};
-use lockgate_store::{Journal, JournalLimits, NodeKey, SqliteStore};
+use lockgate_store::{Journal, JournalLimits, NodeKey, SqliteStore, Store as _};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
@@ -143,24 +143,7 @@ async fn serve(app: &App, settings: &NodeSettings, paths: &NodePaths) -> Result<
     )
     .map_err(|e| node_error("the local platform cannot be opened", &e))?;
     let platform: Arc<dyn Platform> = Arc::new(platform);
-    let database = settings
-        .store_path
-        .clone()
-        .unwrap_or_else(|| paths.database());
-    let store = SqliteStore::open(&database, &key, Arc::clone(&app.rng))
-        .await
-        .map_err(|e| node_error("the node's database cannot be opened", &e))?;
-    let store = Arc::new(store);
-    let ledger = store
-        .open_ledger(&paths.ledger(), JournalLimits::default(), app.clock.now())
-        .await
-        .map_err(|e| {
-            failed(
-                codes::ai::LEDGER,
-                "the ledger of AI calls cannot be used",
-                &e,
-            )
-        })?;
+    let (store, ledger) = open_store(app, settings, paths, &key).await?;
     let ledger_stop = CancellationToken::new();
     let keeper = tokio::spawn(keep_ledger(Arc::clone(&store), ledger_stop.clone()));
     let (spec_sender, spec) = watch::channel(Arc::new(GatewaySpec::default()));
@@ -186,6 +169,7 @@ async fn serve(app: &App, settings: &NodeSettings, paths: &NodePaths) -> Result<
     .await
     .map_err(|e| node_error("the node cannot take up what it has promised", &e))?;
     let node = Node {
+        store: Arc::clone(&store),
         control: Arc::new(control),
         gateway: Arc::new(gateway),
     };
@@ -198,6 +182,87 @@ async fn serve(app: &App, settings: &NodeSettings, paths: &NodePaths) -> Result<
     result
 }
 
+/// Opens what the node keeps: its objects, and the ledger of AI calls.
+async fn open_store(
+    app: &App,
+    settings: &NodeSettings,
+    paths: &NodePaths,
+    key: &NodeKey,
+) -> Result<(Arc<SqliteStore>, Arc<Journal>), CommandError> {
+    let folder = settings.store_path.clone();
+    if let Some(folder) = &folder {
+        make_private(folder)?;
+    }
+    let folder = folder.unwrap_or_else(|| paths.folder());
+    let store = SqliteStore::open(&NodePaths::database_in(&folder), key, Arc::clone(&app.rng))
+        .await
+        .map_err(|e| node_error("the node's database cannot be opened", &e))?;
+    let hook = crate::fault::hook(app.environment.fault.as_deref());
+    let store = Arc::new(store.with_fault_hook(hook));
+    let limits = JournalLimits {
+        segment_bytes: settings.ledger_segment_bytes,
+        reserve_bytes: settings.ledger_segment_bytes / 8,
+        segments_max: usize::try_from(settings.ledger_segments_max).unwrap_or(usize::MAX),
+    };
+    let ledger = store
+        .open_ledger(&NodePaths::ledger_in(&folder), limits, app.clock.now())
+        .await
+        .map_err(|e| {
+            failed(
+                codes::ai::LEDGER,
+                "the ledger of AI calls cannot be used",
+                &e,
+            )
+        })?;
+    Ok((store, ledger))
+}
+
+/// The ledger's part of the metrics, in Prometheus' text format.
+fn ledger_metrics(store: &SqliteStore) -> String {
+    use std::fmt::Write as _;
+    let health = store.ledger_health().unwrap_or_default();
+    let mut text = String::new();
+    for (name, kind, help, value) in [
+        (
+            "lockgate_ledger_full",
+            "gauge",
+            "1 while calls are refused because the ledger has no room.",
+            u64::from(health.full),
+        ),
+        (
+            "lockgate_ledger_refused_total",
+            "counter",
+            "Calls refused because the ledger had no room.",
+            health.refused,
+        ),
+        (
+            "lockgate_ledger_segments",
+            "gauge",
+            "Files of the ledger on disk, the one that is written included.",
+            health.segments,
+        ),
+        (
+            "lockgate_ledger_damaged_files",
+            "gauge",
+            "Damaged files of the ledger that are kept aside.",
+            health.damaged,
+        ),
+        (
+            "lockgate_ledger_behind",
+            "gauge",
+            "1 while the database takes no entries of the ledger.",
+            u64::from(health.behind),
+        ),
+    ] {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            text,
+            "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n"
+        );
+    }
+    text
+}
+
 /// Brings the ledger's entries to the disk and into the database, now and then and at the end.
 async fn keep_ledger(store: Arc<SqliteStore>, stop: CancellationToken) {
     let mut ticks = tokio::time::interval(LEDGER_INTERVAL);
@@ -207,10 +272,8 @@ async fn keep_ledger(store: Arc<SqliteStore>, stop: CancellationToken) {
             _ = ticks.tick() => false,
             () = stop.cancelled() => true,
         };
-        if let Err(error) = store.apply_ledger().await {
-            let error = &error as &dyn std::error::Error;
-            tracing::error!(error, "the ledger waits for the database");
-        }
+        // The store tells the log when this stops working and when it works again.
+        let _ = store.apply_ledger().await;
         if last {
             return;
         }
@@ -281,6 +344,7 @@ impl Dial for PlatformDial {
 }
 
 struct Node {
+    store: Arc<SqliteStore>,
     control: Arc<Control>,
     gateway: Arc<Running>,
 }
@@ -296,13 +360,13 @@ impl Node {
         let stop = CancellationToken::new();
         let (shutdown, mut asked) = mpsc::channel(1);
         let (console, console_asked) = mpsc::channel(1);
-        let metrics = Arc::clone(&self.gateway);
+        let (metrics, ledger) = (Arc::clone(&self.gateway), Arc::clone(&self.store));
         let info = NodeInfo {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             pid: std::process::id(),
             started: app.clock.now(),
             addresses: addresses.clone(),
-            metrics: Box::new(move || metrics.metrics_text()),
+            metrics: Box::new(move || metrics.metrics_text() + &ledger_metrics(&ledger)),
             shutdown,
             console,
             clock: Arc::clone(&app.clock),

@@ -24,8 +24,8 @@ pub(super) struct Call {
 }
 
 fn no_ledger(error: LedgerError) -> Failure {
+    // The ledger tells the log once; a line per refused call would fill the disk further.
     let cause = std::error::Error::source(&error).map_or_else(String::new, ToString::to_string);
-    tracing::error!(cause, "the ledger of AI calls does not take an entry");
     Failure::because(Kind::NoLedger, cause)
 }
 
