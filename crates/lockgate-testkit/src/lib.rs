@@ -7,7 +7,9 @@
 //! start real servers, [`tls`] makes certificates and puts nginx in front of them, [`proxy`] breaks
 //! what goes to them.
 //!
-//! [`vendor`] is a vendor of AI models that misbehaves on request. [`languages`] brings the packages of Python and Node.js programs.
+//! [`vendor`] is a vendor of AI models that misbehaves on request, [`chat`] a client that hangs up,
+//! [`ledger`] the proof that the node's ledger agrees with the vendor's log, [`disk`] a disk that
+//! can be filled. [`languages`] brings the packages of Python and Node.js programs.
 //!
 //! It never mocks a stage: whatever it starts is the program that users run, and everything it
 //! started is gone when a [`World`] is dropped.
@@ -17,10 +19,13 @@
 )]
 
 pub mod browser;
+pub mod chat;
+pub mod disk;
 pub mod docker;
 pub mod example;
 pub mod http;
 pub mod languages;
+pub mod ledger;
 pub mod load;
 mod process;
 pub mod proxy;

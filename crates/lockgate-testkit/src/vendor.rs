@@ -39,6 +39,9 @@ pub struct Seen {
     pub head: String,
     /// Tokens of the request, as the vendor counts them.
     pub input: u64,
+    /// Those of them that it had in its cache: half of them when the request names a
+    /// `prompt_cache_key`, else none.
+    pub cached: u64,
     /// Tokens written, the one under way included.
     pub output: u64,
     /// The answer was written to its end.
@@ -186,9 +189,12 @@ fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
 
 /// Puts a call into the log; its place there.
 fn note(shared: &Shared, head: String, body: String) -> usize {
+    let input = 3 + body.len() as u64 % 17;
+    let caches = body.contains("\"prompt_cache_key\":");
     let seen = Seen {
         request: header(&head, "x-request-id").unwrap_or_default().to_owned(),
-        input: 3 + body.len() as u64 % 17,
+        input,
+        cached: if caches { input / 2 } else { 0 },
         output: 0,
         complete: false,
         head,
@@ -220,14 +226,14 @@ impl Call<'_> {
         match behaviour {
             Behaviour::Refuse(status) => self.refuse(status, "told to refuse"),
             Behaviour::Garbage => self.whole(b"<html>\x00\xff garbage"),
-            Behaviour::Big => self.big(seen.input),
+            Behaviour::Big => self.big(&seen),
             _ if embeddings => {
                 let usage = json!({"prompt_tokens": seen.input, "total_tokens": seen.input});
                 let answer = json!({"object": "list", "model": body["model"], "usage": usage,
                     "data": [{"object": "embedding", "index": 0, "embedding": [0.5, -0.25]}]});
                 self.whole(answer.to_string().as_bytes())
             }
-            _ if body["stream"] == true => self.words(behaviour, words, &body, seen.input),
+            _ if body["stream"] == true => self.words(behaviour, words, &body, &seen),
             Behaviour::Cut => {
                 self.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 999\r\n\r\n{\"id\"");
                 None
@@ -239,7 +245,7 @@ impl Call<'_> {
             Behaviour::Answer => {
                 self.count(words);
                 let answer = json!({"id": "c-1", "object": "chat.completion", "created": 0,
-                    "model": body["model"], "usage": usage(seen.input, words),
+                    "model": body["model"], "usage": usage(&seen, words),
                     "choices": [{"index": 0, "finish_reason": "stop", "message":
                         {"role": "assistant", "content": "tok ".repeat(usize::try_from(words).ok()?)}}]});
                 self.whole(answer.to_string().as_bytes())
@@ -273,12 +279,12 @@ impl Call<'_> {
         self.write([head.as_bytes(), body].concat().as_slice())
     }
 
-    fn big(&mut self, input: u64) -> Option<()> {
+    fn big(&mut self, seen: &Seen) -> Option<()> {
         self.count(1);
         let text = "x".repeat(BIG_BYTES);
         let answer = format!(
             r#"{{"choices":[{{"message":{{"content":"{text}"}}}}],"usage":{}}}"#,
-            usage(input, 1)
+            usage(seen, 1)
         );
         self.whole(answer.as_bytes())
     }
@@ -289,7 +295,7 @@ impl Call<'_> {
         behaviour: Behaviour,
         words: u64,
         request: &Value,
-        input: u64,
+        seen: &Seen,
     ) -> Option<()> {
         self.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n")?;
         let asked = request["stream_options"]["include_usage"] == true;
@@ -315,7 +321,7 @@ impl Call<'_> {
         }
         self.event(&chunk("{}", "\"stop\""))?;
         if asked {
-            let usage = usage(input, words);
+            let usage = usage(seen, words);
             self.event(&format!(
                 "data: {{\"id\":\"c-1\",\"object\":\"chat.completion.chunk\",\"created\":0,\"model\":{model},\"choices\":[],\"usage\":{usage}}}\n\n"
             ))?;
@@ -336,6 +342,12 @@ impl Call<'_> {
     }
 }
 
-fn usage(input: u64, output: u64) -> Value {
-    json!({"prompt_tokens": input, "completion_tokens": output, "total_tokens": input + output})
+fn usage(seen: &Seen, output: u64) -> Value {
+    let input = seen.input;
+    let mut usage = json!({"prompt_tokens": input, "completion_tokens": output,
+        "total_tokens": input + output});
+    if seen.cached > 0 {
+        usage["prompt_tokens_details"] = json!({"cached_tokens": seen.cached});
+    }
+    usage
 }

@@ -126,6 +126,13 @@ impl World {
         Ok(fs_err::write(self.home().join(name), text)?)
     }
 
+    /// Adds sections to the node's settings.
+    pub fn add_settings(&self, text: &str) -> Result<()> {
+        let path = self.home().join("lockgate.toml");
+        let before = fs_err::read_to_string(&path)?;
+        Ok(fs_err::write(&path, format!("{before}{text}"))?)
+    }
+
     /// The command, ready to be started.
     pub fn command<S: AsRef<OsStr>>(&self, args: &[S]) -> Command {
         let mut command = Command::new(&self.exe);

@@ -1,7 +1,8 @@
 //! AI routes through the front door: the published SDK, a ledger that agrees with the vendor,
 //! vendors that misbehave.
 
-mod client;
+mod damage;
+mod disk;
 mod faults;
 mod ledger;
 mod tls;

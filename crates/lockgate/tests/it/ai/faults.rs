@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
+use lockgate_testkit::chat::{Api, Got};
 use lockgate_testkit::vendor::{KEY, Vendor};
 use lockgate_testkit::{World, example};
 use serde_json::Value;
 
-use super::client::{Api, Got};
 use crate::support::{example as folder, exe};
 
 const ALL: usize = usize::MAX;

@@ -1,53 +1,56 @@
-//! A client that counts the words it got and hangs up where it is told.
+//! A client of an AI route that counts the words it got and hangs up where it is told.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use lockgate_testkit::World;
-use lockgate_testkit::example::endpoint;
 use serde_json::{Value, json};
+
+use crate::World;
+use crate::example::endpoint;
 
 /// No answer of a test takes longer.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where an AI route is and who may call it.
 #[derive(Clone, Debug)]
-pub(crate) struct Api {
+pub struct Api {
     address: String,
     key: String,
 }
 
 /// What a client got of an answer.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Got {
+pub struct Got {
     /// Everything, head and chunk headers included.
-    pub(crate) text: String,
+    pub text: String,
     /// The connection ended before the client hung up by itself.
-    pub(crate) closed: bool,
+    pub closed: bool,
 }
 
 impl Got {
-    pub(crate) fn status(&self) -> u16 {
-        let word = self.text.split(' ').nth(1);
+    /// Status of the answer; 0 when its first line is not here.
+    pub fn status(&self) -> u16 {
+        let line = self.text.split_once("\r\n").map(|(line, _)| line);
+        let word = line.and_then(|line| line.split(' ').nth(1));
         word.and_then(|w| w.parse().ok()).unwrap_or(0)
     }
 
     /// The id of the request, once the head is there.
-    pub(crate) fn request(&self) -> Option<&str> {
-        let head = self.text.split("\r\n\r\n").next()?;
+    pub fn request(&self) -> Option<&str> {
+        let (head, _) = self.text.split_once("\r\n\r\n")?;
         let line = head.lines().find(|l| l.starts_with("x-request-id: "))?;
         line.split_once(": ").map(|(_, id)| id)
     }
 
     /// Words of a stream.
-    pub(crate) fn words(&self) -> u64 {
-        self.text.matches(lockgate_testkit::vendor::WORD).count() as u64
+    pub fn words(&self) -> u64 {
+        self.text.matches(crate::vendor::WORD).count() as u64
     }
 
     /// A whole answer: the transport says so, and so does a stream.
-    pub(crate) fn is_whole(&self) -> bool {
+    pub fn is_whole(&self) -> bool {
         let Some((head, body)) = self.text.split_once("\r\n\r\n") else {
             return false;
         };
@@ -63,7 +66,7 @@ impl Got {
 
 impl Api {
     /// The AI route of a world whose stack is up.
-    pub(crate) fn of(world: &World) -> Result<Self> {
+    pub fn of(world: &World) -> Result<Self> {
         let (url, key) = endpoint(world)?;
         let address = url.trim_start_matches("http://").split('/').next();
         Ok(Self {
@@ -73,7 +76,7 @@ impl Api {
     }
 
     /// The same route with another key.
-    pub(crate) fn with_key(&self, key: &str) -> Self {
+    pub fn with_key(&self, key: &str) -> Self {
         Self {
             key: key.to_owned(),
             ..self.clone()
@@ -81,19 +84,24 @@ impl Api {
     }
 
     /// A body for `model` that asks for `words` words.
-    pub(crate) fn body(model: &str, stream: bool, words: u64) -> Value {
+    pub fn body(model: &str, stream: bool, words: u64) -> Value {
         json!({"model": model, "stream": stream, "max_tokens": words,
             "messages": [{"role": "user", "content": "go on"}]})
     }
 
+    /// Asks for a completion; see [`Api::post`].
+    pub fn chat(&self, body: &Value, bytes: usize) -> Result<Got> {
+        self.post("/v1/chat/completions", body, bytes)
+    }
+
     /// Asks and reads the answer until it ends or `bytes` of it are here. An error means that
     /// nothing was sent.
-    pub(crate) fn chat(&self, body: &Value, bytes: usize) -> Result<Got> {
+    pub fn post(&self, path: &str, body: &Value, bytes: usize) -> Result<Got> {
         let mut stream = TcpStream::connect(&self.address)?;
         stream.set_read_timeout(Some(TIMEOUT))?;
         let body = body.to_string();
         let request = format!(
-            "POST /v1/chat/completions HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
+            "POST {path} HTTP/1.1\r\nhost: {}\r\nauthorization: Bearer {}\r\n\
              content-type: application/json\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
             self.address,
             self.key,
