@@ -3,6 +3,7 @@
 mod ai;
 mod cpu;
 mod gateway;
+mod ledger;
 mod programs;
 mod quickstart;
 mod servers;
@@ -14,10 +15,11 @@ use anyhow::{Context as _, Result, bail};
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let name = args
         .first()
-        .context("which bench? `quickstart`, `gateway`, `ai`, `programs`")?;
+        .context("which bench? `quickstart`, `gateway`, `ai`, `ledger`, `programs`")?;
     match name.as_str() {
         "ai" => ai::run(&args[1..]),
         "gateway" => gateway::run(&args[1..]),
+        "ledger" => ledger::run(&args[1..]),
         "programs" => programs::run(&args[1..]),
         "quickstart" => quickstart::run(&args[1..]),
         "context" => crate::sh(
@@ -32,7 +34,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
                 "context_bench",
             ],
         ),
-        other => bail!("no bench `{other}`; there are: quickstart, context, gateway, ai, programs"),
+        other => bail!(
+            "no bench `{other}`; there are: quickstart, context, gateway, ai, ledger, programs"
+        ),
     }
 }
 
