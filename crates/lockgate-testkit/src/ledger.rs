@@ -340,10 +340,10 @@ impl Shot {
                 ("/v1/chat/completions", body)
             }
         };
-        if body["stream"] == true && (dice >> 13) % 3 == 0 {
+        if body["stream"] == true && (dice >> 13).is_multiple_of(3) {
             body["stream_options"] = json!({"include_usage": true});
         }
-        if body["model"] == "fast" && (dice >> 15) % 4 == 0 {
+        if body["model"] == "fast" && (dice >> 15).is_multiple_of(4) {
             body["prompt_cache_key"] = json!("test");
         }
         body["user"] = json!(name(n));
