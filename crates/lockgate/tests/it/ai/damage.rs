@@ -56,6 +56,9 @@ fn last_segment(world: &World) -> Result<(PathBuf, Vec<u8>, usize)> {
     found.pop().context("no entries")
 }
 
+/// Changes the bytes of a segment, whose entries end where the number says.
+type Spoil = fn(&mut [u8], usize);
+
 #[test]
 fn damage_is_told_kept_aside_and_invents_nothing() -> Result<()> {
     let vendor = Vendor::start(Duration::ZERO)?;
@@ -67,11 +70,9 @@ fn damage_is_told_kept_aside_and_invents_nothing() -> Result<()> {
             .is_whole()
     );
     let mut lost = 0;
-    let flip = |bytes: &mut [u8], end: usize| bytes[end / 2] ^= 0x10;
-    let tear = |bytes: &mut [u8], end: usize| bytes[end - 5..].fill(0);
-    let spoils: [(&str, &dyn Fn(&mut [u8], usize)); 2] =
-        [("a flipped byte", &flip), ("a torn tail", &tear)];
-    for (name, spoil) in spoils {
+    let flip: Spoil = |bytes, end| bytes[end / 2] ^= 0x10;
+    let tear: Spoil = |bytes, end| bytes[end - 5..].fill(0);
+    for (name, spoil) in [("a flipped byte", flip), ("a torn tail", tear)] {
         let good = calls_in_files_only(&world)?;
         ensure!(good > 0, "{name}: no call before the fault");
         let (path, mut bytes, end) = last_segment(&world)?;

@@ -126,11 +126,10 @@ fn a_full_disk_refuses_calls_before_the_vendor_and_ends_what_is_under_way() -> R
         .map(|_| {
             let (n, body) = asker.body(true, WORDS);
             let api = asker.api.clone();
-            let thread = std::thread::spawn(move || {
+            std::thread::spawn(move || {
                 let got = api.chat(&body, ALL)?;
                 anyhow::Ok((n, Answer::of(&got, &body)))
-            });
-            thread
+            })
         })
         .collect();
     wait_until("streams under way", LIMIT, || {
