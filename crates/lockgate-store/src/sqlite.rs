@@ -14,7 +14,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{Row as _, SqlStr, Sqlite, Transaction};
+use sqlx::{Connection as _, Row as _, SqlStr, Sqlite, SqliteConnection, Transaction};
 
 use crate::document::ai::{ModelDocument, VendorDocument};
 use crate::document::{
@@ -69,6 +69,7 @@ impl SqliteStore {
             .idle_timeout(None)
             .max_lifetime(None)
             .test_before_acquire(false)
+            .after_release(|connection, _| Box::pin(is_usable(connection)))
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open {
@@ -221,8 +222,20 @@ impl SqliteStore {
         &self,
         operation: &'static str,
     ) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        self.pool.begin().await.map_err(sql(operation))
+        // With a statement of its own it can only be a transaction, never a savepoint in one that
+        // was left open and whose commit would keep nothing.
+        let begun = self.pool.begin_with(SqlStr::from_static("BEGIN IMMEDIATE"));
+        begun.await.map_err(sql(operation))
     }
+}
+
+/// Whether a connection that was given back may be used again. On a full disk SQLite ends a
+/// transaction by itself (<https://sqlite.org/lang_transaction.html>, "Response To Errors"); its
+/// rollback then fails and the connection believes for ever that a transaction is under way.
+async fn is_usable(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    // Waits for a rollback that was left to the connection's thread.
+    connection.ping().await?;
+    Ok(!connection.is_in_transaction())
 }
 
 const OBJECTS: &str = "SELECT kind, name, document FROM object ORDER BY kind, name";

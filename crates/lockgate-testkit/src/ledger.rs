@@ -482,7 +482,8 @@ pub fn settled(world: &World) -> Result<Vec<Value>> {
         );
         let calls = usage["calls"].as_array_mut().context("no calls")?;
         found = std::mem::take(calls);
-        Ok(found.iter().all(|call| call["status"] != "open"))
+        let open = found.iter().any(|call| call["status"] == "open");
+        Ok(!open && usage["behind"] == false)
     })?;
     Ok(found)
 }
