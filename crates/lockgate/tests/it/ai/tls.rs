@@ -9,8 +9,8 @@ use lockgate_testkit::{World, example};
 use serde_json::Value;
 
 use super::by_request;
-use super::client::{Api, Got};
 use crate::support::{example as folder, exe};
+use lockgate_testkit::chat::{Api, Got};
 
 const ALL: usize = usize::MAX;
 const CERTIFICATES: &str = "      caCertificates:\n        fn::readFile: ca.pem\n";
