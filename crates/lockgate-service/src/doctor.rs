@@ -123,7 +123,7 @@ fn sandbox(home: &Path, exe: &Path, trial: Trial) -> Check {
         Ok(took) => Check::new(
             NAME,
             Verdict::Good,
-            format!("a trial was ready in {took:?}"),
+            format!("a trial was ready in {} ms", took.as_millis()),
         ),
         Err(TrialError::Step { step, errno, text }) => {
             let (cause, remedy) = explain(&step, errno);

@@ -69,7 +69,9 @@ async fn status(app: &App) -> Result<(), CommandError> {
     }
     app.printer.line(&format!(
         "node {} (process {}), since {}",
-        status.version, status.pid, status.started
+        status.version,
+        status.pid,
+        to_the_second(&status.started)
     ))?;
     app.printer.line(&format!(
         "gateway {}, routes: {}, table: {}",
@@ -104,6 +106,14 @@ async fn status(app: &App) -> Result<(), CommandError> {
         }
     }
     Ok(())
+}
+
+/// A time of RFC 3339 without its fraction: people read seconds.
+fn to_the_second(time: &str) -> String {
+    match time.split_once('.') {
+        Some((seconds, _)) => format!("{seconds}Z"),
+        None => time.to_owned(),
+    }
 }
 
 async fn stop(app: &App, keep_services: bool) -> Result<(), CommandError> {

@@ -46,6 +46,8 @@ pub(crate) struct Display {
 #[derive(Default)]
 struct State {
     running: BTreeMap<Urn, Running>,
+    /// What the hidden part of a replacement took: the line of the whole shows it.
+    replacing: BTreeMap<Urn, Duration>,
     last_draw: Option<Duration>,
     sequence: u64,
     diagnostics: Vec<Diagnostic>,
@@ -140,7 +142,18 @@ impl Display {
     }
 
     fn step_done(&self, state: &mut State, step: &StepEvent) {
-        let running = state.running.remove(&step.urn);
+        let since = state.running.remove(&step.urn).map(|r| r.since);
+        let since = since.map(|since| self.clock.monotonic().saturating_sub(since));
+        let mut time = step.duration.or(since);
+        match step.op {
+            StepOp::CreateReplacement => {
+                if let Some(time) = time {
+                    state.replacing.insert(step.urn.clone(), time);
+                }
+            }
+            StepOp::Replace => time = state.replacing.remove(&step.urn).or(time),
+            _ => {}
+        }
         if plan::is_shown(step, self.verbose) {
             if self.style == Style::Plan {
                 self.say(state, &plan::step(step, self.verbose));
@@ -151,11 +164,7 @@ impl Display {
                     plan::indent(&step.urn),
                     plan::label(&step.urn)
                 );
-                let since = running.map(|r| self.clock.monotonic().saturating_sub(r.since));
-                let time = step
-                    .duration
-                    .or(since)
-                    .map(|d| format!(" ({})", words::duration(d)));
+                let time = time.map(|d| format!(" ({})", words::duration(d)));
                 let line = format!(
                     "{}  {}{}\n",
                     words::paint(step.op, &head),
@@ -253,6 +262,7 @@ impl EventSink for Display {
             EngineEvent::Diagnostic(diagnostic) => state.diagnostics.push(*diagnostic),
             EngineEvent::Summary(_) => {
                 state.running.clear();
+                state.replacing.clear();
                 self.printer.live("");
             }
             _ => {}
