@@ -39,6 +39,7 @@ use crate::handlers::{ai, node, objects, services};
         ai::apply_model,
         ai::find_model,
         ai::remove_model,
+        ai::totals,
         ai::usage,
     )
 )]

@@ -135,6 +135,7 @@ impl Api {
                     .get(ai::find_model)
                     .delete(ai::remove_model),
             )
+            .route("/v1/ai/totals", get(ai::totals))
             .route("/v1/ai/usage", get(ai::usage))
             .fallback(unknown_path)
             .method_not_allowed_fallback(unknown_method)

@@ -10,7 +10,8 @@ mod service;
 mod tls;
 
 pub use ai::{
-    CallView, LaneBody, ModelBody, ModelView, TokensView, UsageView, VendorBody, VendorView,
+    CallView, LaneBody, ModelBody, ModelView, TokensView, TotalView, TotalsView, UsageView,
+    VendorBody, VendorView,
 };
 pub use node::{
     ApiKeyBody, ApiKeyView, AuditView, ConsoleLinkView, ConsumerBody, ConsumerView, GatewayView,

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth, ModelSpec, VendorSpec};
+use lockgate_model::ai::{
+    CallGroup, CallPlace, CallRow, CallTotal, LedgerHealth, ModelSpec, VendorSpec,
+};
 use lockgate_model::{Timestamp, gateway::RouteSpec};
 use lockgate_store::Change;
 
@@ -119,6 +121,15 @@ impl Shared {
 
     pub(crate) fn ledger_health(&self) -> LedgerHealth {
         self.store.ledger_health().unwrap_or_default()
+    }
+
+    pub(crate) async fn sum_calls(
+        &self,
+        from: Timestamp,
+        by: &[CallGroup],
+    ) -> Result<Vec<CallTotal>, ControlError> {
+        let found = self.store.sum_calls(from, by).await;
+        found.map_err(ControlError::Store)
     }
 }
 

@@ -37,7 +37,9 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::sync::Arc;
 
-use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth, ModelSpec, VendorSpec};
+use lockgate_model::ai::{
+    CallGroup, CallPlace, CallRow, CallTotal, LedgerHealth, ModelSpec, VendorSpec,
+};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, GatewaySpec, RouteSpec, TableStatus};
 use lockgate_model::record::RequestRecord;
 use lockgate_model::service::{ServiceId, ServiceSpec, ServiceStatus};
@@ -272,14 +274,29 @@ impl Control {
         after: Option<&CallPlace>,
         limit: u32,
     ) -> Result<Vec<CallRow>, ControlError> {
-        let now = self.shared.clock.now().as_secs();
-        let from = Timestamp::from_secs(now - i64::from(minutes) * 60);
-        self.shared.find_calls(from, after, limit).await
+        self.shared
+            .find_calls(self.ago(minutes), after, limit)
+            .await
     }
 
     /// How the ledger of AI calls is.
     pub fn ledger_health(&self) -> LedgerHealth {
         self.shared.ledger_health()
+    }
+
+    /// Calls to AI vendors of the last `minutes`, added up by the values of `by` and by currency,
+    /// most calls first, up to this moment.
+    pub async fn sum_calls(
+        &self,
+        minutes: u32,
+        by: &[CallGroup],
+    ) -> Result<Vec<CallTotal>, ControlError> {
+        self.shared.sum_calls(self.ago(minutes), by).await
+    }
+
+    fn ago(&self, minutes: u32) -> Timestamp {
+        let now = self.shared.clock.now().as_secs();
+        Timestamp::from_secs(now - i64::from(minutes) * 60)
     }
 
     /// The spec that was published last.

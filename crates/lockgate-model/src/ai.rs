@@ -3,6 +3,8 @@
 //! Money is whole numbers only: a rate is pico-units of the currency (10⁻¹²) per token, a cost is
 //! micro-units and the pico-units that are left.
 
+mod total;
+
 use std::sync::Arc;
 
 use lockgate_diag::Secret;
@@ -10,6 +12,8 @@ use lockgate_diag::Secret;
 use crate::time::Timestamp;
 use crate::tls::TlsSettings;
 use crate::url::Origin;
+
+pub use total::{CallGroup, CallTotal};
 
 /// What stacks want of the AI gateway.
 #[derive(Clone, Debug, PartialEq, Default)]
@@ -170,26 +174,27 @@ pub struct Cost {
     pub rest_pico: u32,
 }
 
-const PICO_PER_MICRO: u128 = 1_000_000;
-
 impl Cost {
+    /// Pico-units of a micro-unit.
+    pub const PICO_PER_MICRO: u128 = 1_000_000;
+
     /// From pico-units; an amount that no vendor could bill stays at the largest one.
     pub fn from_pico(pico: u128) -> Self {
-        u64::try_from(pico / PICO_PER_MICRO).map_or(
+        u64::try_from(pico / Self::PICO_PER_MICRO).map_or(
             Self {
                 micros: u64::MAX,
                 rest_pico: 0,
             },
             |micros| Self {
                 micros,
-                rest_pico: u32::try_from(pico % PICO_PER_MICRO).unwrap_or(0),
+                rest_pico: u32::try_from(pico % Self::PICO_PER_MICRO).unwrap_or(0),
             },
         )
     }
 
     /// In pico-units.
     pub fn pico(self) -> u128 {
-        u128::from(self.micros) * PICO_PER_MICRO + u128::from(self.rest_pico)
+        u128::from(self.micros) * Self::PICO_PER_MICRO + u128::from(self.rest_pico)
     }
 }
 

@@ -18,6 +18,7 @@ mod key;
 mod ledger;
 mod seal;
 mod sqlite;
+mod totals;
 
 pub use audit::{Act, AuditRow};
 pub use key::{NodeKey, NodeKeyError};
@@ -26,7 +27,9 @@ pub use sqlite::SqliteStore;
 
 use async_trait::async_trait;
 use lockgate_model::Timestamp;
-use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth, ModelSpec, VendorSpec};
+use lockgate_model::ai::{
+    CallGroup, CallPlace, CallRow, CallTotal, LedgerHealth, ModelSpec, VendorSpec,
+};
 use lockgate_model::gateway::{ApiKeySpec, ConsumerSpec, RouteSpec};
 use lockgate_model::service::{ServiceId, ServiceSpec};
 
@@ -153,6 +156,13 @@ pub trait Store: Send + Sync {
     ) -> Result<Vec<CallRow>, StoreError>;
     /// How the ledger is; `None` when there is none.
     fn ledger_health(&self) -> Option<LedgerHealth>;
+    /// Calls to AI vendors that began at `from` or later, added up by the values of `by` and by
+    /// currency, most calls first; all that the ledger holds at this moment.
+    async fn sum_calls(
+        &self,
+        from: Timestamp,
+        by: &[CallGroup],
+    ) -> Result<Vec<CallTotal>, StoreError>;
     /// Drops roll-ups older than minute `before`.
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError>;
 }

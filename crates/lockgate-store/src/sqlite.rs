@@ -6,7 +6,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth};
+use lockgate_model::ai::{CallGroup, CallPlace, CallRow, CallTotal, LedgerHealth};
 use lockgate_model::gateway::ConsumerSpec;
 use lockgate_model::{Rng, Timestamp};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
@@ -432,6 +432,14 @@ impl Store for SqliteStore {
 
     fn ledger_health(&self) -> Option<LedgerHealth> {
         self.find_ledger_health()
+    }
+
+    async fn sum_calls(
+        &self,
+        from: Timestamp,
+        by: &[CallGroup],
+    ) -> Result<Vec<CallTotal>, StoreError> {
+        Self::sum_calls(self, from, by).await
     }
 
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {

@@ -153,9 +153,9 @@ pub struct AiReport {
     pub first: Output,
     /// What the published SDK said.
     pub asked: Output,
-    /// `lockgate ai usage`, as data.
+    /// `lockgate ai calls`, as data.
     pub usage: Value,
-    /// The same as text.
+    /// `lockgate ai usage`.
     pub usage_text: Output,
     /// What the vendor saw.
     pub seen: Vec<vendor::Seen>,
@@ -205,7 +205,7 @@ pub fn ai(exe: &Path, folder: &Path) -> Result<AiReport> {
     let world = ai_world(exe, folder, &vendor)?;
     let first = world.run(&["up", "--yes"])?.expect(0)?;
     let asked = ask(exe, &world)?;
-    let usage = ["ai", "usage", "--json"];
+    let usage = ["ai", "calls", "--json"];
     let usage = world.run(&usage)?.expect(0)?.json()?;
     let usage_text = world.run(&["ai", "usage"])?.expect(0)?;
     let no_op = world.run(&["up", "--yes"])?.expect(0)?;

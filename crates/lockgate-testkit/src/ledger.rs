@@ -474,7 +474,7 @@ fn kill_while_it_starts(world: &World, dead: u64, after: Duration) -> Result<()>
 pub fn settled(world: &World) -> Result<Vec<Value>> {
     let mut found = Vec::new();
     wait_until("the last calls", LIMIT, || {
-        let usage = ["ai", "usage", "--json", "--limit", "1000000"];
+        let usage = ["ai", "calls", "--json", "--limit", "1000000"];
         let mut usage = world.run(&usage)?.expect(0)?.json()?;
         ensure!(
             usage["more"] == false,

@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lockgate_model::ai::CallGroup;
+
+use crate::commands::ai::{Minutes, parse_group, parse_since};
 
 /// Take an application from source to a governed, metered, public endpoint.
 #[derive(Debug, Parser)]
@@ -436,13 +439,22 @@ pub(crate) enum Node {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Ai {
-    /// Add up calls, tokens and cost by model; with --json every call.
+    /// Add up calls, tokens and cost.
     Usage {
-        /// How far back, in minutes.
-        #[arg(long, default_value_t = 1440, value_name = "N")]
-        minutes: u32,
-        /// Most calls to read, newest first.
-        #[arg(long, default_value_t = 100_000, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        /// How far back: minutes, hours or days, such as `90m`, `24h`, `7d`.
+        #[arg(long, default_value = "24h", value_name = "TIME", value_parser = parse_since)]
+        since: Minutes,
+        /// What to add up by: model, vendor, vendor-model, consumer, key, route, operation, status, day.
+        #[arg(long, value_delimiter = ',', default_value = "model,vendor,vendor-model", value_name = "WORDS", value_parser = parse_group)]
+        by: Vec<CallGroup>,
+    },
+    /// List calls, newest first.
+    Calls {
+        /// How far back: minutes, hours or days, such as `90m`, `24h`, `7d`.
+        #[arg(long, default_value = "24h", value_name = "TIME", value_parser = parse_since)]
+        since: Minutes,
+        /// Most calls.
+        #[arg(long, short = 'n', default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
         limit: u32,
     },
 }

@@ -1,9 +1,9 @@
 //! Calls of the client about AI vendors, models and usage.
 
-use lockgate_model::ai::{ModelSpec, VendorSpec};
+use lockgate_model::ai::{CallGroup, ModelSpec, VendorSpec};
 
 use super::{Client, ClientError, object_path, parse_name};
-use crate::wire::{ModelBody, ModelView, UsageView, VendorBody, VendorView};
+use crate::wire::{ModelBody, ModelView, TotalsView, UsageView, VendorBody, VendorView};
 
 const VENDORS: &str = "ai/vendors";
 const MODELS: &str = "ai/models";
@@ -44,6 +44,18 @@ impl Client {
     /// Forgets an AI model.
     pub async fn remove_model(&self, name: &str) -> Result<(), ClientError> {
         self.remove(&object_path(MODELS, &parse_name(name)?)).await
+    }
+
+    /// Calls to AI vendors of the last `minutes`, added up by the values of `by`.
+    pub async fn ai_totals(
+        &self,
+        minutes: u32,
+        by: &[CallGroup],
+    ) -> Result<TotalsView, ClientError> {
+        let by: Vec<&str> = by.iter().map(|group| group.as_str()).collect();
+        let by = by.join(",");
+        self.get(&format!("/v1/ai/totals?minutes={minutes}&by={by}"))
+            .await
     }
 
     /// Calls to AI vendors of the last `minutes`, newest first, at most `limit`; asks for page

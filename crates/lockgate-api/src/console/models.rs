@@ -1,64 +1,12 @@
-//! AI usage by model: calls of the ledger in, one row per model and vendor out. Pure.
+//! AI usage by model: sums of the ledger in, words out. Pure.
 
-use std::collections::BTreeMap;
-
-use lockgate_model::ai::{CallRow, CallStatus, Cost};
+use lockgate_model::ai::{CallGroup, CallTotal, Cost};
 
 use super::figures::count_text;
 
-/// Which calls are counted together. Amounts of two currencies cannot be added.
-type Key<'a> = (&'a str, &'a str, &'a str, Option<&'a str>);
-
-/// Calls of one model by one vendor.
-#[derive(Default)]
-pub(super) struct ModelSum<'a> {
-    key: Key<'a>,
-    calls: u64,
-    failed: u64,
-    input: u64,
-    output: u64,
-    cost_pico: u128,
-    /// Some vendor did not tell its tokens.
-    estimated: bool,
-}
-
-/// Sums of `calls`, most calls first.
-pub(super) fn sum_by_model(calls: &[CallRow]) -> Vec<ModelSum<'_>> {
-    let mut sums: BTreeMap<Key<'_>, ModelSum<'_>> = BTreeMap::new();
-    for call in calls {
-        let start = &call.start;
-        let currency = start.price.as_ref().map(|price| &*price.currency);
-        let key = (
-            &*start.alias,
-            &*start.vendor,
-            &*start.vendor_model,
-            currency,
-        );
-        let sum = sums.entry(key).or_insert_with(|| ModelSum {
-            key,
-            ..ModelSum::default()
-        });
-        sum.calls += 1;
-        sum.failed += u64::from(has_failed(call.status));
-        sum.input = sum.input.saturating_add(call.usage.total_input());
-        sum.output = sum.output.saturating_add(call.usage.total_output());
-        sum.cost_pico = sum.cost_pico.saturating_add(call.cost.pico());
-        sum.estimated |= call.estimated;
-    }
-    let mut sums: Vec<_> = sums.into_values().collect();
-    sums.sort_by_key(|sum| std::cmp::Reverse(sum.calls));
-    sums
-}
-
-/// A client that leaves is not the vendor's failure, and neither is our own end.
-fn has_failed(status: CallStatus) -> bool {
-    match status {
-        CallStatus::VendorError | CallStatus::Cut | CallStatus::Timeout => true,
-        CallStatus::Open | CallStatus::Ok | CallStatus::ClientCancelled | CallStatus::Recovered => {
-            false
-        }
-    }
-}
+/// What the page's calls are added up by.
+pub(super) const BY_MODEL: [CallGroup; 3] =
+    [CallGroup::Model, CallGroup::Vendor, CallGroup::VendorModel];
 
 /// One model of a vendor, in words.
 pub(super) struct ModelRow {
@@ -73,36 +21,40 @@ pub(super) struct ModelRow {
     pub(super) cost: String,
 }
 
-impl From<&ModelSum<'_>> for ModelRow {
-    fn from(sum: &ModelSum<'_>) -> Self {
-        let (alias, vendor, vendor_model, currency) = sum.key;
-        let about = if sum.estimated { "≈ " } else { "" };
+impl From<&CallTotal> for ModelRow {
+    /// Of a sum by [`BY_MODEL`].
+    fn from(total: &CallTotal) -> Self {
+        let group = |at: usize| {
+            let value = total.group.get(at).and_then(Option::as_deref);
+            value.unwrap_or_default().to_owned()
+        };
+        let about = if total.estimated > 0 { "≈ " } else { "" };
         let tokens = |count| format!("{about}{}", count_text(count));
         Self {
-            alias: alias.to_owned(),
-            vendor: vendor.to_owned(),
-            vendor_model: vendor_model.to_owned(),
-            calls: count_text(sum.calls),
-            failed: count_text(sum.failed),
-            has_failed: sum.failed > 0,
-            input: tokens(sum.input),
-            output: tokens(sum.output),
-            cost: currency.map_or_else(
+            alias: group(0),
+            vendor: group(1),
+            vendor_model: group(2),
+            calls: count_text(total.calls),
+            failed: count_text(total.failed),
+            has_failed: total.failed > 0,
+            input: tokens(total.input),
+            output: tokens(total.output),
+            cost: total.currency.as_ref().map_or_else(
                 || "no price".into(),
-                |currency| format!("{about}{} {currency}", cost_text(sum.cost_pico)),
+                |currency| format!("{about}{} {currency}", cost_text(total.cost)),
             ),
         }
     }
 }
 
 /// An amount in whole units with six decimals; what is less than the last one says so.
-fn cost_text(pico: u128) -> String {
+fn cost_text(cost: Cost) -> String {
     const MICROS: u64 = 1_000_000;
-    let micros = Cost::from_pico(pico).micros;
-    if micros == 0 && pico > 0 {
+    if cost.micros == 0 && cost.rest_pico > 0 {
         return "< 0.000001".into();
     }
-    format!("{}.{:06}", count_text(micros / MICROS), micros % MICROS)
+    let (units, micros) = (cost.micros / MICROS, cost.micros % MICROS);
+    format!("{}.{micros:06}", count_text(units))
 }
 
 #[cfg(test)]

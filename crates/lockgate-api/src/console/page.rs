@@ -11,7 +11,7 @@ use lockgate_model::service::{ServicePhase, ServiceStatus};
 
 use super::assets::{ADDRESSES, Addresses};
 use super::figures::{Counts, bound_text, count_text, moment_text, rate_text, share_text};
-use super::models::{ModelRow, sum_by_model};
+use super::models::{BY_MODEL, ModelRow};
 use super::paging::{Paging, Part, slice};
 use super::view::{MinuteRow, RouteRow, ServiceRow, minute_rows};
 use crate::failure::Failure;
@@ -19,8 +19,6 @@ use crate::router::Shared;
 
 /// What the charts cover, minutes.
 const MINUTES: u32 = 60;
-/// Most calls to models that are summed, the newest; a row is some hundred bytes.
-const CALLS_MAX: u32 = 5000;
 
 /// The whole page.
 #[derive(Template)]
@@ -38,8 +36,6 @@ struct Overview {
     services: Part<ServiceRow>,
     routes: Part<RouteRow>,
     models: Part<ModelRow>,
-    /// The hour had more calls than are summed.
-    calls_cut: bool,
     minutes: Vec<MinuteRow>,
     /// Requests of the hour that no route took; `None` when there were none.
     unmatched: Option<String>,
@@ -97,8 +93,7 @@ pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response
     names.push(String::new());
     let traffic = control.find_traffic_by_route(&names, MINUTES).await?;
     let traffic: BTreeMap<&str, _> = traffic.iter().map(|r| (r.route.as_str(), r)).collect();
-    let calls = control.find_calls(MINUTES, None, CALLS_MAX + 1).await?;
-    let sums = sum_by_model(&calls[..calls.len().min(CALLS_MAX as usize)]);
+    let sums = control.sum_calls(MINUTES, &BY_MODEL).await?;
 
     let route_row = |route| RouteRow::new(route, &traffic);
     let of_services = |services| Paging { services, ..paging };
@@ -116,7 +111,6 @@ pub(super) async fn overview(shared: &Shared, paging: Paging) -> Result<Response
         services: Part::of(&services, paging.services, ServiceRow::from, of_services),
         routes: Part::of(&spec.routes, paging.routes, route_row, of_routes),
         models: Part::of(&sums, paging.models, ModelRow::from, of_models),
-        calls_cut: calls.len() > CALLS_MAX as usize,
         minutes: minute_rows(&hour, now.as_secs(), MINUTES),
         unmatched: traffic.get("").map(|rollup| count_text(rollup.requests)),
         now: moment_text(now),

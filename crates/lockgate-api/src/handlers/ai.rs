@@ -6,14 +6,17 @@ use axum::extract::{Path, State};
 use http::StatusCode;
 use lockgate_diag::codes;
 use lockgate_model::Timestamp;
-use lockgate_model::ai::{CallId, CallPlace};
+use lockgate_model::ai::{CallGroup, CallId, CallPlace};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
 use super::{Asked, Json, Segments, absent, parse_id};
 use crate::failure::Failure;
 use crate::router::{CallerHolder, Shared};
-use crate::wire::{CallView, ModelBody, ModelView, Problem, UsageView, VendorBody, VendorView};
+use crate::wire::{
+    CallView, ModelBody, ModelView, Problem, TotalView, TotalsView, UsageView, VendorBody,
+    VendorView,
+};
 
 /// Makes a vendor known; its key is sealed at rest and never shown.
 #[utoipa::path(put, path = "/v1/ai/vendors/{project}/{stack}/{name}", tag = "ai",
@@ -129,6 +132,51 @@ pub(crate) struct UsageQuery {
     limit: Option<u32>,
     /// Continues after an answer: what it named as `next`.
     after: Option<String>,
+}
+
+/// Which sums.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TotalsQuery {
+    /// Minutes before now, up to a year; a day when absent.
+    minutes: Option<u32>,
+    /// What to add up by, commas between: `model`, `vendor`, `vendor-model`, `consumer`, `key`,
+    /// `route`, `operation`, `status`, `day`; nothing when absent.
+    by: Option<String>,
+}
+
+/// Calls to AI vendors, added up, up to this moment.
+#[utoipa::path(get, path = "/v1/ai/totals", tag = "ai", params(TotalsQuery),
+    responses((status = 200, body = TotalsView), (status = 400, body = Problem)))]
+pub(crate) async fn totals(
+    State(shared): State<Arc<Shared>>,
+    Asked(query): Asked<TotalsQuery>,
+) -> Result<axum::Json<TotalsView>, Failure> {
+    let minutes = query.minutes.unwrap_or(MINUTES_DEFAULT).min(MINUTES_MAX);
+    let words = query.by.as_deref().unwrap_or_default().split(',');
+    let by: Vec<CallGroup> = words
+        .filter(|word| !word.is_empty())
+        .map(|word| CallGroup::parse(word).ok_or_else(|| unknown_group(word)))
+        .collect::<Result<_, _>>()?;
+    if by.len() > CallGroup::ALL.len() {
+        return Err(unknown_group("more groups than there are"));
+    }
+    let totals = shared.control.sum_calls(minutes, &by).await?;
+    let health = shared.control.ledger_health();
+    Ok(axum::Json(TotalsView {
+        by: by.iter().map(|group| group.as_str().to_owned()).collect(),
+        totals: totals.iter().map(TotalView::from).collect(),
+        damaged_files: health.damaged,
+        behind: health.behind,
+    }))
+}
+
+fn unknown_group(word: &str) -> Failure {
+    let known = CallGroup::ALL.map(CallGroup::as_str).join("`, `");
+    Failure::bad_request(format!(
+        "calls cannot be added up by `{word}`, expected one of `{known}`"
+    ))
 }
 
 /// Calls to AI vendors, newest first, up to this moment.

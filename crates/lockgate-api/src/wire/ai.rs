@@ -1,7 +1,7 @@
 //! AI vendors, models and calls on the wire.
 
 use lockgate_diag::Secret;
-use lockgate_model::ai::{BaseUrl, CallRow, LaneSpec, ModelSpec, Usage, VendorSpec};
+use lockgate_model::ai::{BaseUrl, CallRow, CallTotal, LaneSpec, ModelSpec, Usage, VendorSpec};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -145,6 +145,67 @@ impl From<&ModelSpec> for ModelView {
         Self {
             name: model.name.clone(),
             model: ModelBody::from(model),
+        }
+    }
+}
+
+/// Calls to AI vendors, added up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TotalsView {
+    /// What they are added up by, in the order asked for.
+    pub by: Vec<String>,
+    /// The sums, most calls first, up to 10,000.
+    pub totals: Vec<TotalView>,
+    /// Files of the ledger that are damaged: calls may be missing.
+    pub damaged_files: u64,
+    /// The database takes no entries of the ledger: the newest calls are missing.
+    pub behind: bool,
+}
+
+/// The sum of the calls of one group, in one currency.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TotalView {
+    /// The group's values, one for each word of `by`; null where the calls have none.
+    pub group: Vec<Option<String>>,
+    /// Calls.
+    pub calls: u64,
+    /// Calls that are still under way.
+    pub open: u64,
+    /// Calls that the vendor failed: refused, cut or too late.
+    pub failed: u64,
+    /// Calls whose tokens the vendor did not tell.
+    pub estimated: u64,
+    /// Tokens read, cached ones included.
+    pub input: u64,
+    /// Of these, read from the vendor's prompt cache.
+    pub cache_read: u64,
+    /// Tokens written, reasoning included.
+    pub output: u64,
+    /// Cost in whole micro-units of the currency.
+    pub cost_micros: u64,
+    /// What is left of the cost, in pico-units.
+    pub cost_rest_pico: u32,
+    /// Currency; absent when no price was known.
+    pub currency: Option<String>,
+}
+
+impl From<&CallTotal> for TotalView {
+    fn from(total: &CallTotal) -> Self {
+        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+        Self {
+            group: total.group.iter().map(text).collect(),
+            calls: total.calls,
+            open: total.open,
+            failed: total.failed,
+            estimated: total.estimated,
+            input: total.input,
+            cache_read: total.cache_read,
+            output: total.output,
+            cost_micros: total.cost.micros,
+            cost_rest_pico: total.cost.rest_pico,
+            currency: text(&total.currency),
         }
     }
 }

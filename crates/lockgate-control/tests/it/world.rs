@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use lockgate_control::{Caller, Control, ControlError, ControlSettings};
 use lockgate_diag::{Diagnostic, codes};
-use lockgate_model::ai::{CallPlace, CallRow, LedgerHealth};
+use lockgate_model::ai::{CallGroup, CallPlace, CallRow, CallTotal, LedgerHealth};
 use lockgate_model::gateway::{
     AuthPolicy, BackendSpec, EndpointSpec, GatewaySpec, Rejected, RouteMatch, RouteSpec,
     TableStatus, TimeoutPolicy,
@@ -392,6 +392,16 @@ impl Store for Held {
 
     fn ledger_health(&self) -> Option<LedgerHealth> {
         None
+    }
+
+    async fn sum_calls(
+        &self,
+        from: Timestamp,
+        by: &[CallGroup],
+    ) -> Result<Vec<CallTotal>, StoreError> {
+        let by = by.to_vec();
+        self.run(move |s| async move { s.sum_calls(from, &by).await })
+            .await
     }
 
     async fn drop_rollups(&self, before: i64) -> Result<(), StoreError> {

@@ -4,3 +4,5 @@
 mod ledger;
 #[cfg(test)]
 mod sqlite;
+#[cfg(test)]
+mod totals;

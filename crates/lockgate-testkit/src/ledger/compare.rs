@@ -48,7 +48,7 @@ impl<'v> Row<'v> {
     }
 }
 
-/// Compares, in both directions. `calls` are rows as `lockgate ai usage --json` has them, `answers`
+/// Compares, in both directions. `calls` are rows as `lockgate ai calls --json` has them, `answers`
 /// are by the number of the request, which its field `user` names.
 pub fn compare(
     log: &[Seen],

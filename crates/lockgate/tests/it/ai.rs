@@ -55,7 +55,7 @@ fn the_published_sdk_is_served_and_every_call_is_in_the_ledger() -> Result<()> {
         assert!(head.contains(&format!("bearer {}", vendor::KEY)));
     }
     assert!(
-        report.usage_text.data.contains("ai/dev/vendor test-small"),
+        report.usage_text.data.contains("ai/dev/vendor  test-small"),
         "{}",
         report.usage_text.data
     );

@@ -29,7 +29,7 @@ fn world(vendor: &Vendor, model: &str, extra: &str) -> Result<World> {
 
 /// The newest row of the ledger.
 fn row(world: &World) -> Result<Value> {
-    let args = ["ai", "usage", "--json", "--limit", "1"];
+    let args = ["ai", "calls", "--json", "--limit", "1"];
     let usage = world.run(&args)?.expect(0)?.json()?;
     usage["calls"].get(0).cloned().context("no call")
 }

@@ -40,7 +40,7 @@ fn ask(world: &World, stream: bool) -> Result<Got> {
 }
 
 fn rows(world: &World) -> Result<Value> {
-    world.run(&["ai", "usage", "--json"])?.expect(0)?.json()
+    world.run(&["ai", "calls", "--json"])?.expect(0)?.json()
 }
 
 #[test]
