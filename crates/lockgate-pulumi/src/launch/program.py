@@ -77,7 +77,15 @@ def own_frames(error):
 
 
 def run_program(program):
-    """Runs the program like `python program` would; leaving it early with success is success."""
+    """Runs the program like `python program` would; leaving it early with success is success.
+
+    Of a folder the file itself is run. The folder's compiled copy is told apart from the file by
+    size and second only, so that it could be of a text that was edited since.
+    """
+    main = os.path.abspath(os.path.join(program, "__main__.py"))
+    if os.path.isfile(main):
+        sys.path.insert(0, program)
+        program = main
     try:
         runpy.run_path(program, run_name="__main__")
     except SystemExit as end:
