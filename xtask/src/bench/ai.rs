@@ -25,7 +25,7 @@ use self::litellm::LiteLlm;
 use self::node::Node;
 use self::report::Report;
 use self::streams::Bed;
-use super::servers::{missing, nginx_version};
+use super::servers::{has_tools_and_cpus, nginx_version};
 use crate::{build, root};
 
 const HELP: &str = "\
@@ -89,14 +89,9 @@ pub(crate) fn run(args: &[String]) -> Result<()> {
         return Ok(());
     }
     let settings = parse(args)?;
-    if let Some(tool) = missing(&["nginx", "wrk", "taskset"]) {
-        println!("SKIPPED: `{tool}` is missing (Debian: apt install nginx-light wrk util-linux)");
+    if !has_tools_and_cpus()? {
         return Ok(());
     }
-    ensure!(
-        std::thread::available_parallelism()?.get() >= 2,
-        "the bench needs two CPUs: one for the proxy, one for load and vendor"
-    );
     let exe = build(true)?;
     let mut report = Report::default();
     report.version("nginx", nginx_version()?);

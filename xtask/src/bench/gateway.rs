@@ -16,7 +16,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::cpu::{Machine, Shares, threads_us, wait_for_calm};
-use super::servers::{Running, free_addresses, missing, nginx, nginx_version, wait_for};
+use super::servers::{Running, free_addresses, has_tools_and_cpus, nginx, nginx_version, wait_for};
 use super::{median, wrk};
 use crate::root;
 
@@ -61,14 +61,9 @@ struct Settings {
 /// Measures and prints a table.
 pub(crate) fn run(args: &[String]) -> Result<()> {
     let settings = parse(args)?;
-    if let Some(tool) = missing(&["nginx", "wrk", "taskset"]) {
-        println!("SKIPPED: `{tool}` is missing (Debian: apt install nginx-light wrk util-linux)");
+    if !has_tools_and_cpus()? {
         return Ok(());
     }
-    ensure!(
-        std::thread::available_parallelism()?.get() >= 2,
-        "the bench needs two CPUs: one for the proxy, one for load and upstream"
-    );
     let bench = Bench::start()?;
     let mut table = String::from(
         "| load | proxy | us CPU per request | x plain nginx (range) | req/s | p99 |\n|---|---|---|---|---|---|\n",

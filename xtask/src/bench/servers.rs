@@ -71,8 +71,22 @@ pub(super) fn wait_for(address: SocketAddr) -> Result<()> {
     Ok(())
 }
 
+/// Whether a bench of proxies can run here. Without its tools it is skipped, which is said; without
+/// two CPUs its figures would mean nothing.
+pub(super) fn has_tools_and_cpus() -> Result<bool> {
+    if let Some(tool) = missing(&["nginx", "wrk", "taskset"]) {
+        println!("SKIPPED: `{tool}` is missing (Debian: apt install nginx-light wrk util-linux)");
+        return Ok(false);
+    }
+    ensure!(
+        std::thread::available_parallelism()?.get() >= 2,
+        "the bench needs two CPUs: one for the proxy, one for load and upstream"
+    );
+    Ok(true)
+}
+
 /// The first of `tools` that is not there.
-pub(super) fn missing<'t>(tools: &[&'t str]) -> Option<&'t str> {
+fn missing<'t>(tools: &[&'t str]) -> Option<&'t str> {
     let there = |tool: &str| {
         Command::new("which")
             .arg(tool)
