@@ -93,14 +93,13 @@ pub fn delete(
 
 /// Gives resources other URNs. References follow, in operations under way too.
 pub fn rename(snapshot: &mut Snapshot, renames: &HashMap<Urn, Urn>) -> Result<(), EditError> {
-    let taken = |urn: &Urn| {
-        let entries = snapshot.resources.iter();
-        let mut urns = entries.filter_map(|state| state.urn.as_ref());
-        urns.any(|other| other == urn && !renames.contains_key(other))
-    };
-    let mut seen = HashSet::new();
+    let entries = snapshot.resources.iter();
+    let mut taken: HashSet<&Urn> = entries
+        .filter_map(|state| state.urn.as_ref())
+        .filter(|urn| !renames.contains_key(*urn))
+        .collect();
     for (old, new) in renames {
-        if old != new && (taken(new) || !seen.insert(new)) {
+        if old != new && !taken.insert(new) {
             return Err(EditError::Taken { urn: new.clone() });
         }
     }
@@ -122,21 +121,19 @@ pub fn rename(snapshot: &mut Snapshot, renames: &HashMap<Urn, Urn>) -> Result<()
 
 /// The URN of `urn` under another name.
 pub fn with_name(urn: &Urn, name: &str) -> Option<Urn> {
-    let text = format!(
-        "urn:pulumi:{}::{}::{}::{name}",
-        urn.stack(),
-        urn.project(),
-        urn.qualified_type()
-    );
-    Urn::parse(&text).ok()
+    rebuilt(urn, urn.project(), urn.stack(), name)
 }
 
 /// The URN of `urn` in another stack. The root's name follows, because it holds the stack's.
 pub fn with_stack(urn: &Urn, project: &str, stack: &str) -> Option<Urn> {
-    let name = match urn.type_token() {
-        STACK_TYPE => format!("{project}-{stack}"),
-        _ => urn.name().to_owned(),
-    };
+    match urn.type_token() {
+        STACK_TYPE => rebuilt(urn, project, stack, &format!("{project}-{stack}")),
+        _ => rebuilt(urn, project, stack, urn.name()),
+    }
+}
+
+/// The URN of the same types in another place.
+fn rebuilt(urn: &Urn, project: &str, stack: &str, name: &str) -> Option<Urn> {
     let kind = urn.qualified_type();
     Urn::parse(&format!("urn:pulumi:{stack}::{project}::{kind}::{name}")).ok()
 }
