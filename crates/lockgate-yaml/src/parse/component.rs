@@ -90,31 +90,15 @@ impl Parser<'_> {
     }
 
     pub(super) fn input(&mut self, name: &str, span: Span, node: &Node<'_>) -> ConfigEntry {
-        let mut entry = ConfigEntry::default();
         let Some(entries) = node.as_map() else {
+            let mut entry = ConfigEntry::default();
             // `name: string` is the short form of `name: {type: string}`.
             let text = self.report.string(name, node);
             entry.kind = text.and_then(|text| self.input_type(&text, None, node.span));
             return entry;
         };
         let owner = format!("input `{name}`");
-        let fields = read_fields(
-            &mut self.report,
-            entries,
-            INPUT_FIELDS,
-            &owner,
-            Unknown::Warn,
-        );
-        self.declaration(&mut entry, &fields);
-        match fields.get("type") {
-            Some(node) => {
-                let text = self.report.string("type", node);
-                entry.kind = text.and_then(|t| self.input_type(&t, fields.get("items"), node.span));
-            }
-            None if entry.default.is_none() => self.untyped(&owner, span),
-            None => {}
-        }
-        entry
+        self.declaration(&owner, span, entries, INPUT_FIELDS, Self::input_type)
     }
 
     fn input_type(

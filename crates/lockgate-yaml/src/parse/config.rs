@@ -1,7 +1,7 @@
 //! Config entries: declared types, defaults, secrets.
 
 use lockgate_config::project::CONFIG_FIELDS;
-use lockgate_config::yaml::{Fields, Node, Unknown, read_fields};
+use lockgate_config::yaml::{Node, Unknown, read_fields};
 use lockgate_diag::codes::program::CONFIG_VALUE;
 use lockgate_diag::{Span, did_you_mean};
 
@@ -18,10 +18,13 @@ const TYPES: &[&str] = &[
     "list<string>",
 ];
 
-impl Parser<'_> {
+/// Reads the type of a declaration from its text, its `items` and its place.
+type ReadType<'p> = fn(&mut Parser<'p>, &str, Option<&Node<'_>>, Span) -> Option<ConfigType>;
+
+impl<'p> Parser<'p> {
     pub(super) fn config(&mut self, name: &str, span: Span, node: &Node<'_>) -> ConfigEntry {
-        let mut entry = ConfigEntry::default();
         let Some(entries) = node.as_map() else {
+            let mut entry = ConfigEntry::default();
             // A bare value is the default of an own key and the value of a foreign one.
             let value = Some(self.expression(node));
             if name.contains(':') {
@@ -32,46 +35,50 @@ impl Parser<'_> {
             return entry;
         };
         let owner = format!("config `{name}`");
-        let fields = read_fields(
-            &mut self.report,
-            entries,
-            CONFIG_FIELDS,
-            &owner,
-            Unknown::Warn,
-        );
-        self.declaration(&mut entry, &fields);
+        self.declaration(&owner, span, entries, CONFIG_FIELDS, Self::config_type)
+    }
+
+    /// What config values and inputs share; `read_type` says which types there are.
+    pub(super) fn declaration(
+        &mut self,
+        owner: &str,
+        span: Span,
+        entries: &[(Node<'_>, Node<'_>)],
+        known: &'static [&'static str],
+        read_type: ReadType<'p>,
+    ) -> ConfigEntry {
+        let fields = read_fields(&mut self.report, entries, known, owner, Unknown::Warn);
+        let mut entry = ConfigEntry {
+            key: fields
+                .get("name")
+                .and_then(|n| self.report.string("name", n)),
+            default: fields.get("default").map(|n| self.expression(n)),
+            value: fields.get("value").map(|n| self.expression(n)),
+            secret: fields
+                .get("secret")
+                .and_then(|n| Some((self.report.boolean("secret", n)?, n.span))),
+            optional: fields
+                .get("optional")
+                .and_then(|n| self.report.boolean("optional", n))
+                .unwrap_or_default(),
+            description: fields
+                .get("description")
+                .and_then(|n| self.report.string("description", n)),
+            kind: None,
+        };
         match fields.get("type") {
             Some(node) => {
                 let text = self.report.string("type", node);
                 entry.kind =
-                    text.and_then(|t| self.config_type(&t, fields.get("items"), node.span));
+                    text.and_then(|text| read_type(self, &text, fields.get("items"), node.span));
             }
-            None if entry.default.is_none() && entry.value.is_none() => self.untyped(&owner, span),
+            None if entry.default.is_none() && entry.value.is_none() => self.untyped(owner, span),
             None => {}
         }
         entry
     }
 
-    /// The fields that config values and inputs share, but for their types.
-    pub(super) fn declaration(&mut self, entry: &mut ConfigEntry, fields: &Fields<'_, '_>) {
-        entry.key = fields
-            .get("name")
-            .and_then(|n| self.report.string("name", n));
-        entry.default = fields.get("default").map(|n| self.expression(n));
-        entry.value = fields.get("value").map(|n| self.expression(n));
-        entry.secret = fields
-            .get("secret")
-            .and_then(|n| Some((self.report.boolean("secret", n)?, n.span)));
-        entry.optional = fields
-            .get("optional")
-            .and_then(|n| self.report.boolean("optional", n))
-            .unwrap_or_default();
-        entry.description = fields
-            .get("description")
-            .and_then(|n| self.report.string("description", n));
-    }
-
-    pub(super) fn untyped(&mut self, owner: &str, span: Span) {
+    fn untyped(&mut self, owner: &str, span: Span) {
         let message = format!("{owner} has neither `type` nor `default`");
         self.report
             .error(CONFIG_VALUE, span, message)
