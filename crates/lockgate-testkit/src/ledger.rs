@@ -212,25 +212,30 @@ fn amount(pico: u128) -> String {
 
 /// Runs the AI example in `folder` under `plan` and compares.
 pub fn run(exe: &Path, folder: &Path, plan: Plan) -> Result<Report> {
-    let start = Instant::now();
-    let vendor = Vendor::start(PACE)?;
-    let world = example::ai_world(exe, folder, &vendor)?;
-    if let Some(bytes) = plan.segment_bytes {
-        world.add_settings(&format!("[ledger]\nsegment_bytes = {bytes}\n"))?;
-    }
-    world.run(&["up", "--yes"])?.expect(0)?;
-    let (answers, kills) = load(&world, plan, |course| kill_often(&world, plan, course))?;
-    let mut report = compare_all(&world, &vendor, &answers)?;
-    report.kills = kills;
-    world.run(&["destroy", "--yes"])?.expect(0)?;
-    world.close()?;
-    report.took = start.elapsed();
-    Ok(report)
+    judge(exe, folder, plan, |world, course| {
+        kill_often(world, plan, course)
+    })
 }
 
 /// Under the load of `plan`, lets the node die at each of `faults` (`point:passing`), and
 /// compares. The load ends when the last of them has fired.
 pub fn run_faults(exe: &Path, folder: &Path, plan: Plan, faults: &[String]) -> Result<Report> {
+    judge(exe, folder, plan, |world, course| {
+        for fault in faults {
+            die_at(world, fault).with_context(|| fault.clone())?;
+        }
+        course.next.store(plan.requests, Ordering::Release);
+        Ok(faults.len() as u64)
+    })
+}
+
+/// Runs the example under the load of `plan` while `deaths` ends the node, and compares.
+fn judge(
+    exe: &Path,
+    folder: &Path,
+    plan: Plan,
+    deaths: impl FnOnce(&World, &Course) -> Result<u64>,
+) -> Result<Report> {
     let start = Instant::now();
     let vendor = Vendor::start(PACE)?;
     let world = example::ai_world(exe, folder, &vendor)?;
@@ -238,13 +243,7 @@ pub fn run_faults(exe: &Path, folder: &Path, plan: Plan, faults: &[String]) -> R
         world.add_settings(&format!("[ledger]\nsegment_bytes = {bytes}\n"))?;
     }
     world.run(&["up", "--yes"])?.expect(0)?;
-    let (answers, kills) = load(&world, plan, |course| {
-        for fault in faults {
-            die_at(&world, fault).with_context(|| fault.clone())?;
-        }
-        course.next.store(plan.requests, Ordering::Release);
-        Ok(faults.len() as u64)
-    })?;
+    let (answers, kills) = load(&world, plan, |course| deaths(&world, course))?;
     let mut report = compare_all(&world, &vendor, &answers)?;
     report.kills = kills;
     world.run(&["destroy", "--yes"])?.expect(0)?;

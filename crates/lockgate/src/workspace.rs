@@ -136,6 +136,14 @@ impl App {
         }
     }
 
+    /// The project, its backend and the stack of a command that works on an existing one.
+    pub(crate) fn opened(&self) -> Result<(Project, Backend, StackName), CommandError> {
+        let project = self.project()?;
+        let backend = self.backend(&project)?;
+        let stack = self.existing_stack(&project, &backend)?;
+        Ok((project, backend, stack))
+    }
+
     /// The stack of the command; an error with near names when it does not exist.
     pub(crate) fn existing_stack(
         &self,

@@ -121,6 +121,10 @@ const LIMIT_DEFAULT: u32 = 1000;
 /// Most calls in one answer.
 const LIMIT_MAX: u32 = 10_000;
 
+fn minutes(asked: Option<u32>) -> u32 {
+    asked.unwrap_or(MINUTES_DEFAULT).min(MINUTES_MAX)
+}
+
 /// Which calls.
 #[derive(Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -153,7 +157,7 @@ pub(crate) async fn totals(
     State(shared): State<Arc<Shared>>,
     Asked(query): Asked<TotalsQuery>,
 ) -> Result<axum::Json<TotalsView>, Failure> {
-    let minutes = query.minutes.unwrap_or(MINUTES_DEFAULT).min(MINUTES_MAX);
+    let minutes = minutes(query.minutes);
     let words = query.by.as_deref().unwrap_or_default().split(',');
     let by: Vec<CallGroup> = words
         .filter(|word| !word.is_empty())
@@ -186,7 +190,7 @@ pub(crate) async fn usage(
     State(shared): State<Arc<Shared>>,
     Asked(query): Asked<UsageQuery>,
 ) -> Result<axum::Json<UsageView>, Failure> {
-    let minutes = query.minutes.unwrap_or(MINUTES_DEFAULT).min(MINUTES_MAX);
+    let minutes = minutes(query.minutes);
     let limit = query.limit.unwrap_or(LIMIT_DEFAULT).min(LIMIT_MAX);
     let after = query.after.as_deref().map(parse_place).transpose()?;
     let control = &shared.control;

@@ -4,18 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockgate_model::Timestamp;
-use lockgate_model::ai::{
-    CallEnd, CallId, CallPlace, CallStart, CallStatus, Ledger as _, LedgerEntry, Operation, Usage,
-};
+use lockgate_model::ai::{CallEnd, CallId, CallPlace, CallStatus, Ledger as _, LedgerEntry, Usage};
 use lockgate_store::{Journal, JournalLimits, SqliteStore, Store as _};
 
+use crate::calls;
 use crate::sqlite::open;
 
 fn id(n: u32) -> CallId {
-    CallId {
-        request: format!("request-{n:06}").into(),
-        attempt: 1,
-    }
+    calls::id(&format!("request-{n:06}"))
 }
 
 fn started(n: u32) -> LedgerEntry {
@@ -23,20 +19,7 @@ fn started(n: u32) -> LedgerEntry {
 }
 
 fn started_at(n: u32, at: i64) -> LedgerEntry {
-    let start = CallStart {
-        at: Timestamp(at),
-        route: "p/s/r".into(),
-        consumer: None,
-        api_key: None,
-        alias: "fast".into(),
-        vendor: "p/s/v".into(),
-        vendor_model: "m-1".into(),
-        operation: Operation::Chat,
-        stream: true,
-        input_estimate: 12,
-        price: None,
-    };
-    LedgerEntry::Started(id(n), Box::new(start))
+    LedgerEntry::Started(id(n), Box::new(calls::start(Timestamp(at))))
 }
 
 fn settled(n: u32) -> LedgerEntry {

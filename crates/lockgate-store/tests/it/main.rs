@@ -1,6 +1,8 @@
 //! Tests of the store from outside.
 
 #[cfg(test)]
+mod calls;
+#[cfg(test)]
 mod ledger;
 #[cfg(test)]
 mod sqlite;

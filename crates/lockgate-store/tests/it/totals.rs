@@ -2,11 +2,12 @@
 
 use lockgate_model::Timestamp;
 use lockgate_model::ai::{
-    CallEnd, CallGroup, CallId, CallStart, CallStatus, CallTotal, Cost, Ledger as _, LedgerEntry,
-    Operation, Price, Rates, Usage,
+    CallEnd, CallGroup, CallStart, CallStatus, CallTotal, Cost, Ledger as _, LedgerEntry, Price,
+    Rates, Usage,
 };
 use lockgate_store::{Journal, JournalLimits, Store as _};
 
+use crate::calls;
 use crate::sqlite::open;
 
 const DAY: i64 = 24 * 60 * 60;
@@ -15,10 +16,7 @@ const DAY: i64 = 24 * 60 * 60;
 struct Call(&'static str, i64, Option<&'static str>, Option<CallStatus>);
 
 fn write(journal: &Journal, n: usize, Call(consumer, second, currency, status): &Call) {
-    let id = CallId {
-        request: format!("r{n}").into(),
-        attempt: 1,
-    };
+    let id = calls::id(&format!("r{n}"));
     let rates = Rates {
         input: 150_000,
         cache_read: 75_000,
@@ -26,21 +24,13 @@ fn write(journal: &Journal, n: usize, Call(consumer, second, currency, status): 
         ..Rates::default()
     };
     let start = CallStart {
-        at: Timestamp::from_secs(*second),
-        route: "shop/dev/ai".into(),
         consumer: (!consumer.is_empty()).then(|| (*consumer).into()),
-        api_key: None,
-        alias: "fast".into(),
-        vendor: "shop/dev/v".into(),
-        vendor_model: "m-1".into(),
-        operation: Operation::Chat,
-        stream: false,
-        input_estimate: 11,
         price: currency.map(|currency| Price {
             version: "0".into(),
             currency: currency.into(),
             rates,
         }),
+        ..calls::start(Timestamp::from_secs(*second))
     };
     let start = LedgerEntry::Started(id.clone(), Box::new(start));
     journal.append(&start).unwrap();

@@ -55,8 +55,7 @@ pub(crate) async fn run(app: &App, command: &Ai) -> Result<(), CommandError> {
             let totals = found.map_err(|e| client_error(&e))?;
             warn(app, totals.damaged_files, totals.behind);
             if app.printer.json() {
-                let document = serde_json::to_value(&totals).map_err(std::io::Error::other)?;
-                return Ok(app.printer.json_document(&document)?);
+                return print_json(app, serde_json::to_value(&totals));
             }
             print_totals(app, &totals)
         }
@@ -65,12 +64,16 @@ pub(crate) async fn run(app: &App, command: &Ai) -> Result<(), CommandError> {
             let usage = found.map_err(|e| client_error(&e))?;
             warn(app, usage.damaged_files, usage.behind);
             if app.printer.json() {
-                let document = serde_json::to_value(&usage).map_err(std::io::Error::other)?;
-                return Ok(app.printer.json_document(&document)?);
+                return print_json(app, serde_json::to_value(&usage));
             }
             print_calls(app, &usage)
         }
     }
+}
+
+fn print_json(app: &App, view: serde_json::Result<serde_json::Value>) -> Result<(), CommandError> {
+    let document = view.map_err(std::io::Error::other)?;
+    Ok(app.printer.json_document(&document)?)
 }
 
 /// Says why there may be more calls than are shown.

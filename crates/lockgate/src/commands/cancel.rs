@@ -5,9 +5,7 @@ use crate::workspace::{App, state_error};
 
 /// Takes the lease of the stack away from its holder, who can write nothing more.
 pub(crate) fn run(app: &App) -> Result<(), CommandError> {
-    let project = app.project()?;
-    let backend = app.backend(&project)?;
-    let stack = app.existing_stack(&project, &backend)?;
+    let (_, backend, stack) = app.opened()?;
     match backend.cancel(&stack).map_err(|e| state_error(&e))? {
         Some(holder) => app
             .printer

@@ -30,9 +30,7 @@ struct Open<'a> {
 
 /// Runs a config command.
 pub(crate) fn run(app: &App, command: &Config) -> Result<(), CommandError> {
-    let project = app.project()?;
-    let backend = app.backend(&project)?;
-    let stack = app.existing_stack(&project, &backend)?;
+    let (project, backend, stack) = app.opened()?;
     let path = app.stack_file(&project, &stack);
     let file = app.stack_config(&path)?;
     let open = Open {

@@ -13,11 +13,9 @@ pub(crate) async fn run(app: &App, args: &Logs) -> Result<(), CommandError> {
     let id = match ServiceId::parse(&args.service) {
         Some(id) => id,
         None => {
-            let project = app.project()?;
-            let backend = app.backend(&project)?;
-            let stack = app.existing_stack(&project, &backend)?;
+            let (project, _, stack) = app.opened()?;
             ServiceId {
-                project: project.name.clone(),
+                project: project.name,
                 stack: stack.stack().to_owned(),
                 name: args.service.clone(),
             }

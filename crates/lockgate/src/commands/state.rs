@@ -79,9 +79,7 @@ fn mark(app: &App, verb: &'static str, edit: &Edit, mark: Mark) -> Result<(), Co
 }
 
 fn list(app: &App, pattern: Option<&str>) -> Result<(), CommandError> {
-    let project = app.project()?;
-    let backend = app.backend(&project)?;
-    let stack = app.existing_stack(&project, &backend)?;
+    let (_, backend, stack) = app.opened()?;
     let loaded = backend.load(&stack).map_err(|e| state_error(&e))?;
     let shown = |state: &&std::sync::Arc<ResourceState>| match (pattern, &state.urn) {
         (Some(pattern), Some(urn)) => urn.name() == pattern || pattern::matches(pattern, urn),
@@ -127,9 +125,7 @@ fn marks(state: &ResourceState) -> Vec<&'static str> {
 }
 
 fn show(app: &App, text: &str, show_secrets: bool) -> Result<(), CommandError> {
-    let project = app.project()?;
-    let backend = app.backend(&project)?;
-    let stack = app.existing_stack(&project, &backend)?;
+    let (_, backend, stack) = app.opened()?;
     let loaded = backend.load(&stack).map_err(|e| state_error(&e))?;
     let urn = find(&loaded.snapshot, text)?;
     let values = |map: &lockgate_model::PropertyMap| match show_secrets {
@@ -233,9 +229,7 @@ fn change(
     dry_run: bool,
     edit: impl FnOnce(&mut Snapshot) -> Result<Vec<Urn>, CommandError>,
 ) -> Result<(), CommandError> {
-    let project = app.project()?;
-    let backend = app.backend(&project)?;
-    let stack = app.existing_stack(&project, &backend)?;
+    let (_, backend, stack) = app.opened()?;
     if dry_run {
         let loaded = backend.load(&stack).map_err(|e| state_error(&e))?;
         let mut snapshot = (*loaded.snapshot).clone();
