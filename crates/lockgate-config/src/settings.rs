@@ -97,7 +97,7 @@ pub const FIELDS: &[Field] = &[
             max: 1024 * MIB,
         },
         "8388608",
-        "Size of one file of the ledger of AI calls, taken from the disk when it is made. 8 MiB hold some ten thousand calls; an eighth is kept for the ends of calls under way.",
+        "Size of one file of the ledger of AI calls, taken from the disk when it is made. 8 MiB hold some thirty thousand calls; an eighth is kept for the ends of calls under way.",
     ),
     field(
         "ledger.segments_max",
@@ -106,7 +106,7 @@ pub const FIELDS: &[Field] = &[
             max: 10_000,
         },
         "64",
-        "Files of the ledger that may wait for the database before calls are refused: an outage of about half a million calls.",
+        "Files of the ledger that may wait for the database before calls are refused: an outage of about two million calls.",
     ),
     field(
         "limits.connections_max",

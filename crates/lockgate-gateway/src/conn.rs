@@ -1,6 +1,6 @@
 //! A client connection: reads heads, answers them one at a time, in order.
 
-mod ai;
+pub(crate) mod ai;
 pub(crate) mod exchange;
 pub(crate) mod forward;
 pub(crate) mod plan;

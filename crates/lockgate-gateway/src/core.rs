@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 
 use crate::Dial;
 use crate::buffer::Buffers;
+use crate::conn::ai::KnownTerms;
 use crate::metrics::{CoreMetrics, Counter};
 use crate::policy::auth::KeyHasher;
 use crate::policy::limit::AnonymousCells;
@@ -91,6 +92,8 @@ pub(crate) struct Core {
     /// Write buffers that wait for their next request.
     outs: RefCell<Vec<Vec<u8>>>,
     pub(crate) pools: RefCell<Pools>,
+    /// What calls to AI vendors have in common.
+    pub(crate) terms: RefCell<KnownTerms>,
     table: RefCell<(u64, Rc<Held>)>,
     ids: RefCell<Ids>,
     date: RefCell<(i64, [u8; 29])>,
@@ -117,6 +120,7 @@ impl Core {
             buffers: RefCell::default(),
             outs: RefCell::default(),
             pools: RefCell::default(),
+            terms: RefCell::default(),
             table: RefCell::new((0, table)),
             ids: RefCell::new(Ids::new(rng)),
             date: RefCell::new((i64::MIN, [0; 29])),

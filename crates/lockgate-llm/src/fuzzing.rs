@@ -26,7 +26,7 @@ pub fn request(bytes: &[u8]) {
         include_usage: control & 4 != 0,
     };
     let mut out = b"before".to_vec();
-    request.rewrite(body, rewrite, &mut out);
+    request.rewrite(body, rewrite).put(&mut out);
     let out = out.strip_prefix(b"before").expect("appended");
     let after = members(out).expect("what is sent is a JSON object");
     let again = ChatRequest::parse(out).expect("what is sent would be taken");

@@ -23,6 +23,6 @@ pub mod fuzzing;
 
 pub use answer::{AnswerFault, check_answer};
 pub use price::{PriceError, PriceTable};
-pub use request::{ChatRequest, RequestFault, Rewrite};
+pub use request::{ChatRequest, RequestFault, Rewrite, Rewritten};
 pub use stream::{Ended, EventStream};
 pub use usage::parse_usage;

@@ -83,15 +83,15 @@ impl<'b> ChatRequest<'b> {
         })
     }
 
-    /// The vendor's body: `body`, from which this was read, with the splices of `rewrite`, in
-    /// `out`. Every other byte is the client's.
-    pub fn rewrite(&self, body: &[u8], rewrite: Rewrite<'_>, out: &mut Vec<u8>) {
+    /// The vendor's body: `body`, from which this was read, with the splices of `rewrite`. Every
+    /// other byte is the client's.
+    pub fn rewrite<'a>(&self, body: &'a [u8], rewrite: Rewrite<'_>) -> Rewritten<'a> {
         let mut model = Vec::with_capacity(rewrite.model.len() + 2);
         put_text(&mut model, rewrite.model);
-        let mut splices: [(Range<usize>, &[u8]); 2] =
-            [(self.model_at.clone(), &model), (0..0, b"")];
+        let mut splices: [(Range<usize>, Cow<'static, [u8]>); 2] =
+            [(self.model_at.clone(), model.into()), (0..0, b"".into())];
         if rewrite.include_usage && !self.include_usage {
-            splices[1] = match &self.options {
+            let (range, bytes): (_, &'static [u8]) = match &self.options {
                 // Right after the opening brace: the object is never empty, it has a model.
                 Options::Absent(None) => {
                     let at = 1 + body.iter().position(|b| *b == b'{').unwrap_or(0);
@@ -102,15 +102,40 @@ impl<'b> ChatRequest<'b> {
                 Options::Open { at, empty: false } => (*at..*at, br#""include_usage":true,"#),
                 Options::Said(value) => (value.clone(), b"true"),
             };
+            splices[1] = (range, bytes.into());
         }
         splices.sort_by_key(|(range, _)| range.start);
+        Rewritten { body, splices }
+    }
+}
+
+/// A body and what is spliced into it, written where it is needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rewritten<'a> {
+    body: &'a [u8],
+    /// In the order of their places, which do not overlap.
+    splices: [(Range<usize>, Cow<'static, [u8]>); 2],
+}
+
+impl Rewritten<'_> {
+    /// Its length in bytes.
+    pub fn length(&self) -> usize {
+        self.splices
+            .iter()
+            .fold(self.body.len(), |length, (range, bytes)| {
+                length - range.len() + bytes.len()
+            })
+    }
+
+    /// Appends it to `out`.
+    pub fn put(&self, out: &mut Vec<u8>) {
         let mut at = 0;
-        for (range, bytes) in splices {
-            out.extend_from_slice(&body[at..range.start]);
+        for (range, bytes) in &self.splices {
+            out.extend_from_slice(&self.body[at..range.start]);
             out.extend_from_slice(bytes);
             at = range.end;
         }
-        out.extend_from_slice(&body[at..]);
+        out.extend_from_slice(&self.body[at..]);
     }
 }
 

@@ -147,7 +147,7 @@ impl Usage {
 }
 
 /// Prices per token, in pico-units of the currency; one per count of [`Usage`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub struct Rates {
     /// For [`Usage::input`].
     pub input: u64,
@@ -218,7 +218,7 @@ impl Rates {
 }
 
 /// What a call is priced by, fixed when it starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Price {
     /// Content hash of the price file, 16 hex digits.
     pub version: Arc<str>,
@@ -229,7 +229,7 @@ pub struct Price {
 }
 
 /// What a call does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
     /// `/v1/chat/completions`.
     Chat,
@@ -296,11 +296,10 @@ pub struct CallId {
     pub attempt: u32,
 }
 
-/// What is known when a call starts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CallStart {
-    /// When the request was admitted.
-    pub at: Timestamp,
+/// What many calls have in common: who asks whom for what, at which price. Made once for all of
+/// them, so that a call costs no copies of names.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct CallTerms {
     /// Route.
     pub route: Arc<str>,
     /// Who asked, if the route knows callers.
@@ -313,14 +312,23 @@ pub struct CallStart {
     pub vendor: Arc<str>,
     /// Model as the vendor names it.
     pub vendor_model: Arc<str>,
-    /// What it does.
+    /// What is done.
     pub operation: Operation,
+    /// What it is priced by; `None` when no price is known.
+    pub price: Option<Price>,
+}
+
+/// What is known when a call starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallStart {
+    /// When the request was admitted.
+    pub at: Timestamp,
+    /// What it has in common with others.
+    pub terms: Arc<CallTerms>,
     /// Whether a stream was asked for.
     pub stream: bool,
     /// Tokens of the request, estimated; stands when the vendor never tells.
     pub input_estimate: u64,
-    /// What it is priced by; `None` when no price is known.
-    pub price: Option<Price>,
 }
 
 /// How a call ended.
@@ -342,7 +350,7 @@ pub struct CallEnd {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LedgerEntry {
     /// Written before the first byte to the vendor.
-    Started(CallId, Box<CallStart>),
+    Started(CallId, CallStart),
     /// Tokens written so far; written before they are passed on.
     Progress(CallId, u64),
     /// Written before the client sees the end.

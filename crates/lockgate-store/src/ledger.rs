@@ -4,6 +4,9 @@
 //! settled on a full disk. An entry is one `write`: after it, only the machine's own death can take
 //! the entry away. Every start of a node begins a new segment, so nothing follows a torn tail.
 
+mod bytes;
+pub(crate) mod counts;
+mod json;
 pub(crate) mod record;
 mod segment;
 
@@ -16,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use lockgate_model::ai::{Ledger, LedgerEntry, LedgerError, LedgerHealth};
 use parking_lot::Mutex;
 
-use record::{FRAME_BYTES_MAX, SETTLED_BYTES_MAX};
+use record::{FRAME_BYTES_MAX, SETTLED_BYTES_MAX, SharedTerms};
 use segment::Next;
 
 /// Called with the name of each point of [`LEDGER_FAULT_POINTS`] that is passed.
@@ -45,6 +48,9 @@ points! {
     RECOVER = "ledger.recover" "Calls of a dead node are settled, not committed.";
 }
 
+/// Segments that may stay for the sake of calls under way, which are not in the database.
+const SEGMENTS_KEPT: usize = 8;
+
 /// Sizes of a ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JournalLimits {
@@ -57,8 +63,8 @@ pub struct JournalLimits {
 }
 
 impl Default for JournalLimits {
-    /// 8 MiB hold some ten thousand calls; 1 MiB the ends of four thousand calls under way; 64
-    /// segments an outage of the database of half a million calls.
+    /// 8 MiB hold some thirty thousand calls; 1 MiB the ends of six thousand calls under way; 64
+    /// segments an outage of the database of two million calls.
     fn default() -> Self {
         Self {
             segment_bytes: 8 << 20,
@@ -188,9 +194,18 @@ impl Journal {
         file.map_or(Ok(()), |file| file.sync_data())
     }
 
+    /// Whether everything that was written was seen.
+    pub(crate) fn is_seen(&self) -> bool {
+        let reader = self.reader.lock();
+        let here = self.segments.lock().back().copied();
+        here.is_none_or(|segment| segment == reader.segment)
+            && self.writer.lock().next == reader.last + 1
+    }
+
     /// The next entries with their numbers; empty when there are none. [`Journal::seen`] moves on.
-    /// What is damaged is told to the log and passed over.
-    pub(crate) fn read(&self) -> io::Result<(Vec<(u64, LedgerEntry)>, Position)> {
+    /// What is damaged is told to the log and passed over. `terms` makes one object of those that
+    /// are the same.
+    pub(crate) fn read(&self, terms: &mut SharedTerms) -> io::Result<Batch> {
         let (mut segment, mut at, mut last) = {
             let reader = self.reader.lock();
             (reader.segment, reader.at, reader.last)
@@ -206,7 +221,7 @@ impl Journal {
             if !known {
                 match successor {
                     Some(next) => (segment, at) = (next, 0),
-                    None => return Ok((Vec::new(), Position { segment, at, last })),
+                    None => return Ok(Batch::new(Vec::new(), segment, at, last)),
                 }
                 continue;
             }
@@ -215,7 +230,7 @@ impl Journal {
             let mut entries = Vec::new();
             let mut used = 0;
             while let Some((frame, number, body)) = record::frame(&bytes[used..]) {
-                match record::decode(body) {
+                match record::decode(body, terms) {
                     Some(entry) => entries.push((number, entry)),
                     None => self.damaged(segment, at + used as u64, frame),
                 }
@@ -235,27 +250,28 @@ impl Journal {
                         Next::Entry { .. } | Next::End => (segment, at) = (next, 0),
                     }
                 }
-                _ => return Ok((entries, Position { segment, at, last })),
+                _ => return Ok(Batch::new(entries, segment, at, last)),
             }
         }
     }
 
-    /// Everything up to `position`, whose last entry has the number `applied`, is in the database:
-    /// moves on and removes segments that nobody needs any more. Those with damage are kept aside.
-    pub(crate) fn seen(&self, position: Position, applied: u64) -> io::Result<()> {
-        {
-            let mut reader = self.reader.lock();
-            reader.segment = position.segment;
-            reader.at = position.at;
-            reader.last = position.last;
-        }
+    /// Everything up to `position` need not be read again by this node.
+    pub(crate) fn seen(&self, position: Position) {
+        let mut reader = self.reader.lock();
+        reader.segment = position.segment;
+        reader.at = position.at;
+        reader.last = position.last;
+    }
+
+    /// Entries before number `kept` need not be read by a later node: removes the segments that
+    /// nobody needs any more. Those with damage are kept aside.
+    pub(crate) fn remove_before(&self, kept: u64) -> io::Result<()> {
+        let reading = self.reader.lock().segment;
         loop {
             let gone = {
                 let mut segments = self.segments.lock();
                 match (segments.front(), segments.get(1)) {
-                    (Some(first), Some(second))
-                        if *second <= applied + 1 && *first < position.segment =>
-                    {
+                    (Some(first), Some(second)) if *second <= kept && *first < reading => {
                         segments.pop_front()
                     }
                     _ => return Ok(()),
@@ -269,6 +285,17 @@ impl Journal {
                 fs_err::remove_file(segment::path(&self.folder, first))?;
             }
             self.pass(REMOVE_AFTER);
+        }
+    }
+
+    /// Calls that started before this number hold segments that should be removed soon.
+    pub(crate) fn crowded_before(&self) -> u64 {
+        let kept = (self.limits.segments_max / 2).clamp(1, SEGMENTS_KEPT);
+        let segments = self.segments.lock();
+        let over = segments.len().saturating_sub(kept);
+        match segments.get(over) {
+            Some(first) if over > 0 => *first,
+            _ => 0,
         }
     }
 
@@ -414,6 +441,21 @@ fn is_full(error: &io::Error) -> bool {
         error.kind(),
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
     )
+}
+
+/// What [`Journal::read`] found.
+pub(crate) struct Batch {
+    pub(crate) entries: Vec<(u64, LedgerEntry)>,
+    pub(crate) position: Position,
+}
+
+impl Batch {
+    fn new(entries: Vec<(u64, LedgerEntry)>, segment: u64, at: u64, last: u64) -> Self {
+        Self {
+            entries,
+            position: Position { segment, at, last },
+        }
+    }
 }
 
 /// How far [`Journal::read`] came.

@@ -16,6 +16,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection as _, Row as _, SqlStr, Sqlite, SqliteConnection, Transaction};
 
+use crate::calls::Applier;
 use crate::document::ai::{ModelDocument, VendorDocument};
 use crate::document::{
     ApiKeyDocument, ConsumerDocument, RouteDocument, ServiceDocument, parse, render,
@@ -31,6 +32,11 @@ use crate::{
 const MIGRATIONS: &[(i64, &str, &str)] = &[
     (1, "objects", include_str!("../migrations/0001_objects.sql")),
     (2, "ai", include_str!("../migrations/0002_ai.sql")),
+    (
+        3,
+        "ai_terms",
+        include_str!("../migrations/0003_ai_terms.sql"),
+    ),
 ];
 
 const SPEC_VERSION: &str = "gateway_spec_version";
@@ -47,8 +53,8 @@ pub struct SqliteStore {
     rng: Arc<dyn Rng>,
     /// Set once the node has opened its ledger.
     pub(crate) ledger: OnceLock<Arc<Journal>>,
-    /// One application of the ledger at a time.
-    pub(crate) applying: tokio::sync::Mutex<()>,
+    /// How far the ledger was applied; locked while it is, so that one does it at a time.
+    pub(crate) applier: tokio::sync::Mutex<Applier>,
     /// The last application failed.
     pub(crate) behind: AtomicBool,
     pub(crate) ledger_hook: Option<FaultHook>,
@@ -83,7 +89,7 @@ impl SqliteStore {
             audit_key: key.audit_key(),
             rng,
             ledger: OnceLock::new(),
-            applying: tokio::sync::Mutex::new(()),
+            applier: tokio::sync::Mutex::default(),
             behind: AtomicBool::new(false),
             ledger_hook: None,
         })
@@ -243,7 +249,7 @@ const OBJECT_PUT: &str = "INSERT INTO object (kind, name, document, changed_at) 
     VALUES (?1, ?2, ?3, ?4) \
     ON CONFLICT (kind, name) DO UPDATE SET document = ?3, changed_at = ?4";
 const OBJECT_REMOVE: &str = "DELETE FROM object WHERE kind = ?1 AND name = ?2";
-pub(crate) const COUNTER_ADD: &str = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
+const COUNTER_ADD: &str = "INSERT INTO counter (name, value) VALUES (?1, ?2) \
     ON CONFLICT (name) DO UPDATE SET value = value + ?2 RETURNING value";
 const AUDIT_LAST: &str = "SELECT seq, mac FROM audit ORDER BY seq DESC LIMIT 1";
 const AUDIT_INSERT: &str = "INSERT INTO audit (seq, at, actor, action, object, request, mac) \

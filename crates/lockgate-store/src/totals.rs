@@ -41,7 +41,7 @@ fn statement(by: &[CallGroup]) -> String {
          sum(estimated) AS estimated, sum(input_tokens) AS input, \
          sum(json_extract(usage, '$[1]')) AS cache_read, sum(output_tokens) AS output, \
          sum(cost_micros) AS micros, sum(cost_rest_pico) AS rest_pico \
-         FROM ai_call WHERE at >= ?1 GROUP BY {names}currency \
+         FROM ai_call JOIN ai_terms ON id = terms WHERE at >= ?1 GROUP BY {names}currency \
          ORDER BY calls DESC, {names}currency LIMIT ?2"
     )
 }
@@ -52,8 +52,7 @@ impl SqliteStore {
         from: Timestamp,
         by: &[CallGroup],
     ) -> Result<Vec<CallTotal>, StoreError> {
-        // A database that takes nothing still tells what it has; that it is behind is told beside.
-        let _ = self.apply_ledger().await;
+        self.apply_for_question().await;
         let rows = sqlx::query(AssertSqlSafe(statement(by)))
             .bind(from.0)
             .bind(TOTALS_MAX)

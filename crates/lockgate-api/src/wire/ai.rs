@@ -325,19 +325,20 @@ impl From<TokensView> for Usage {
 impl From<&CallRow> for CallView {
     fn from(row: &CallRow) -> Self {
         let start = &row.start;
-        let price = start.price.as_ref();
+        let terms = &start.terms;
+        let price = terms.price.as_ref();
         Self {
             request: row.id.request.to_string(),
             attempt: row.id.attempt,
             at: start.at.to_string(),
             ended_at: row.ended_at.map(|at| at.to_string()),
-            route: start.route.to_string(),
-            consumer: start.consumer.as_deref().map(str::to_owned),
-            api_key: start.api_key.as_deref().map(str::to_owned),
-            alias: start.alias.to_string(),
-            vendor: start.vendor.to_string(),
-            vendor_model: start.vendor_model.to_string(),
-            operation: start.operation.as_str().to_owned(),
+            route: terms.route.to_string(),
+            consumer: terms.consumer.as_deref().map(str::to_owned),
+            api_key: terms.api_key.as_deref().map(str::to_owned),
+            alias: terms.alias.to_string(),
+            vendor: terms.vendor.to_string(),
+            vendor_model: terms.vendor_model.to_string(),
+            operation: terms.operation.as_str().to_owned(),
             stream: start.stream,
             status: row.status.as_str().to_owned(),
             http_status: row.http_status,

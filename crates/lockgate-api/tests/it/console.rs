@@ -1,10 +1,12 @@
 //! The console from outside: what opens it, what does not, and what every answer carries.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockgate_model::Clock as _;
 use lockgate_model::ai::{
-    CallEnd, CallId, CallStart, CallStatus, Ledger, LedgerEntry, Operation, Price, Rates, Usage,
+    CallEnd, CallId, CallStart, CallStatus, CallTerms, Ledger, LedgerEntry, Operation, Price,
+    Rates, Usage,
 };
 use lockgate_store::JournalLimits;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -260,8 +262,7 @@ fn call(ledger: &dyn Ledger, number: u32, alias: &str) {
         output: 10_000_000,
         ..Rates::default()
     };
-    let start = CallStart {
-        at: Fixed.now(),
+    let terms = CallTerms {
         route: "shop/dev/ai".into(),
         consumer: None,
         api_key: None,
@@ -269,13 +270,17 @@ fn call(ledger: &dyn Ledger, number: u32, alias: &str) {
         vendor: "shop/dev/acme".into(),
         vendor_model: "acme-1".into(),
         operation: Operation::Chat,
-        stream: true,
-        input_estimate: 1,
         price: Some(Price {
             version: "0".into(),
             currency: "USD".into(),
             rates,
         }),
+    };
+    let start = CallStart {
+        at: Fixed.now(),
+        terms: Arc::new(terms),
+        stream: true,
+        input_estimate: 1,
     };
     let usage = Usage {
         input: 1000,
@@ -290,7 +295,7 @@ fn call(ledger: &dyn Ledger, number: u32, alias: &str) {
         estimated: false,
     };
     ledger
-        .append(&LedgerEntry::Started(id.clone(), Box::new(start)))
+        .append(&LedgerEntry::Started(id.clone(), start))
         .unwrap();
     ledger.append(&LedgerEntry::Settled(id, end)).unwrap();
 }

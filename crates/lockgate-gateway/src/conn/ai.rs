@@ -5,11 +5,13 @@ mod body;
 mod call;
 mod local;
 mod relay;
+mod terms;
 
-use lockgate_llm::{ChatRequest, Rewrite};
+use lockgate_llm::{ChatRequest, Rewrite, Rewritten};
 use lockgate_model::ai as model;
 
 use self::call::Call;
+pub(crate) use self::terms::KnownTerms;
 use super::exchange::{Sent, attempt};
 use super::plan::{Plan, put_field};
 use super::{Conn, Outcome};
@@ -118,43 +120,38 @@ async fn call<L: Link>(
     route: &AiRoute,
     operation: model::Operation,
 ) -> Result<Outcome, Failure> {
-    let kept = conn.out.clone();
+    let core = std::rc::Rc::clone(&conn.core);
+    let kept = std::mem::replace(&mut conn.out, core.take_out());
     let body = body::read(conn, plan, trace).await?;
     let request = ChatRequest::parse(&body).map_err(|fault| Failure {
         extra: Extra::Told(fault.to_string()),
         ..Kind::BadAiRequest.into()
     })?;
     let model = find(route, &request.model)?;
-    let core = std::rc::Rc::clone(&conn.core);
     let turn = core.next_turn();
     let lane = model.lane(turn).ok_or(Kind::NoEndpoint)?;
     let stream = request.stream && operation == model::Operation::Chat;
     let hide_usage = stream && !request.include_usage;
+    let place = (&plan.table, plan.route);
+    let terms = core
+        .terms
+        .borrow_mut()
+        .of(place, trace, (model, lane), operation);
     let start = model::CallStart {
         at: trace.at,
-        route: plan.route().name.clone(),
-        consumer: trace.consumer.clone(),
-        api_key: trace.api_key.clone(),
-        alias: model.alias.clone(),
-        vendor: lane.vendor.name.clone(),
-        vendor_model: lane.vendor_model.clone(),
-        operation,
+        terms,
         stream,
         input_estimate: (body.len() as u64).div_ceil(BYTES_PER_TOKEN),
-        price: lane
-            .vendor
-            .prices
-            .find(&lane.vendor_model, trace.at)
-            .cloned(),
     };
-    let mut sent_body = Vec::with_capacity(body.len() + 64);
     let rewrite = Rewrite {
         model: &lane.vendor_model,
         include_usage: hide_usage,
     };
-    request.rewrite(&body, rewrite, &mut sent_body);
-    write_request(conn, &lane.vendor, operation, trace, &kept, &sent_body);
-    drop((body, sent_body));
+    let sent = request.rewrite(&body, rewrite);
+    write_request(conn, &lane.vendor, operation, trace, &kept, &sent);
+    drop((sent, request));
+    core.give_out(kept);
+    core.give_out(body);
     send(conn, plan, trace, lane, &start, hide_usage, turn).await
 }
 
@@ -178,7 +175,7 @@ fn write_request<L>(
     operation: model::Operation,
     trace: &Trace,
     kept: &[u8],
-    body: &[u8],
+    body: &Rewritten<'_>,
 ) {
     let path = match operation {
         model::Operation::Chat => "/chat/completions",
@@ -200,9 +197,9 @@ fn write_request<L>(
     put_field(out, b"accept-encoding", b"identity");
     put_field(out, b"x-request-id", &trace.id);
     out.extend_from_slice(b"content-length: ");
-    put_number(out, body.len() as u64);
+    put_number(out, body.length() as u64);
     out.extend_from_slice(b"\r\n\r\n");
-    out.extend_from_slice(body);
+    body.put(out);
 }
 
 /// Sends the request in `conn.out`; each try is a call with its own row.
@@ -226,7 +223,7 @@ async fn send<L: Link>(
     let mut wanted = Wanted::Proven;
     loop {
         trace.attempts += 1;
-        let mut call = Call::start(&core.shared, trace, start)?;
+        let mut call = Call::start(&core, trace, start)?;
         let mut sent = Sent::after_continue();
         let mut reused = false;
         let endpoint = &upstream.endpoints[at];

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU8, Ordering};
 use std::time::{Duration, Instant};
 
 use lockgate_diag::Secret;
@@ -12,6 +12,7 @@ use lockgate_model::ai::{
     VendorSpec,
 };
 use lockgate_model::gateway::{AuthPolicy, EndpointSpec, GatewaySpec, PathMatch, UpstreamSpec};
+use lockgate_model::{Clock, Timestamp};
 use parking_lot::Mutex;
 
 use crate::support::{PATIENCE, Rig, Scripted, key_text, route, spec};
@@ -182,6 +183,112 @@ fn the_vendor_gets_the_clients_bytes_but_for_the_models_name() {
     let end = book.end();
     assert_eq!((end.status, end.estimated), (CallStatus::Ok, false));
     assert_eq!((end.usage.input, end.usage.output), (2, 3));
+}
+
+#[test]
+fn every_call_names_its_own_caller_model_and_price() {
+    let vendor = Scripted::start(|peer| {
+        while peer.request().is_some() {
+            peer.say(json_answer("{}").as_bytes());
+        }
+    });
+    let prices = |output: &str| {
+        format!(
+            "currency = \"USD\"\n[[price]]\nmodel = \"big-7\"\nvalid_from = \"2020-01-01\"\n\
+             input = \"1\"\noutput = \"{output}\"\n"
+        )
+    };
+    let spec = |version, vendor_model: &str, output: &str| {
+        let mut spec = ai_spec(&vendor);
+        spec.version = version;
+        spec.ai.models[0].lanes[0].vendor_model = vendor_model.into();
+        spec.ai.vendors[0].prices = prices(output);
+        spec
+    };
+    let (rig, book) = start(&vendor);
+    let ask = |key| {
+        let request = String::from_utf8(chat(false)).expect("text");
+        let answer = rig.ask(request.replace(&key_text(1), &key_text(key)).as_bytes());
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let mut version = 1;
+    for (vendor_model, output) in [("big-7", "2"), ("big-7", "3"), ("big-8", "3")] {
+        version += 1;
+        rig.publish(spec(version, vendor_model, output));
+        for key in [1, 3, 1] {
+            ask(key);
+        }
+    }
+    let entries = book.entries.lock();
+    let told = entries.iter().filter_map(|entry| match entry {
+        LedgerEntry::Started(_, start) => {
+            let terms = &start.terms;
+            let output = terms.price.as_ref().map(|price| price.rates.output);
+            let consumer = terms.consumer.as_deref().map(str::to_owned);
+            Some((consumer, terms.vendor_model.to_string(), output))
+        }
+        _ => None,
+    });
+    let mut expected = Vec::new();
+    for (vendor_model, output) in [
+        ("big-7", Some(2_000_000)),
+        ("big-7", Some(3_000_000)),
+        ("big-8", None),
+    ] {
+        for consumer in ["alice", "bob", "alice"] {
+            expected.push((Some(consumer.to_owned()), vendor_model.to_owned(), output));
+        }
+    }
+    assert_eq!(told.collect::<Vec<_>>(), expected);
+}
+
+/// A clock that stands at a second until it is moved.
+struct Standing(AtomicI64);
+
+impl Clock for Standing {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(self.0.load(Ordering::SeqCst))
+    }
+
+    fn monotonic(&self) -> Duration {
+        Duration::ZERO
+    }
+}
+
+#[test]
+fn a_price_changes_with_the_day() {
+    let vendor = Scripted::start(|peer| {
+        while peer.request().is_some() {
+            peer.say(json_answer("{}").as_bytes());
+        }
+    });
+    let mut spec = ai_spec(&vendor);
+    spec.ai.vendors[0].prices = [("2026-11-28", 1), ("2026-11-29", 2)]
+        .map(|(day, price)| {
+            format!("[[price]]\nmodel = \"big-7\"\nvalid_from = \"{day}\"\ninput = \"{price}\"\n")
+        })
+        .concat();
+    spec.ai.vendors[0]
+        .prices
+        .insert_str(0, "currency = \"USD\"\n");
+    let book = Arc::new(Book::default());
+    // 2026-11-28T23:59:59Z.
+    let clock = Arc::new(Standing(AtomicI64::new(1_795_910_399)));
+    let (ledger, ticking) = (Arc::clone(&book), Arc::clone(&clock));
+    let rig = Rig::tuned(spec, move |settings| {
+        settings.ledger = Some(ledger);
+        settings.clock = ticking;
+    });
+    for _ in 0..2 {
+        assert_eq!(rig.ask(&chat(false)).status, 200);
+        clock.0.fetch_add(1, Ordering::SeqCst);
+    }
+    let entries = book.entries.lock();
+    let told = entries.iter().filter_map(|entry| match entry {
+        LedgerEntry::Started(_, start) => start.terms.price.as_ref().map(|p| p.rates.input),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), [1_000_000, 2_000_000]);
 }
 
 #[test]

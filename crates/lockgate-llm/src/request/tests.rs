@@ -11,7 +11,9 @@ fn rewritten(body: &str, include_usage: bool) -> String {
         model: "m\"1",
         include_usage,
     };
-    request.rewrite(body.as_bytes(), rewrite, &mut out);
+    let rewritten = request.rewrite(body.as_bytes(), rewrite);
+    rewritten.put(&mut out);
+    assert_eq!(rewritten.length(), out.len());
     String::from_utf8(out).unwrap()
 }
 

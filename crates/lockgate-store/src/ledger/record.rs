@@ -1,254 +1,152 @@
-//! Entries as bytes: a header of 20 bytes, little-endian, and JSON.
+//! Entries as bytes, little-endian: `length u32 · number u64 · checksum [8] · body`.
 //!
-//! `length u32 · number u64 · checksum [8] · body`. The checksum is a shortened BLAKE3 of number
-//! and body. A length of zero ends a segment.
+//! The checksum is a shortened BLAKE3 of number and body. A length of zero ends a segment.
+//!
+//! | body | bytes |
+//! |---|---|
+//! | any | kind and flags u8 · request · attempt |
+//! | start | … · at i64 · estimated input · terms |
+//! | progress | … · tokens so far |
+//! | end | … · at i64 · status u8 · HTTP status, if flagged · tokens |
+//!
+//! Counts are LEB128, texts follow their length, a request that is a UUID takes its sixteen bytes.
+//! Every start has its terms whole: damage to one entry takes nothing from the others. No kind and
+//! flags are `{`, with which the bodies of earlier releases begin.
 
-use std::borrow::Cow;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lockgate_model::Timestamp;
 use lockgate_model::ai::{
-    CallEnd, CallId, CallStart, CallStatus, LedgerEntry, Operation, Price, Rates, Usage,
+    CallEnd, CallId, CallStart, CallStatus, CallTerms, LedgerEntry, Operation, Price,
 };
-use serde::{Deserialize, Serialize};
+
+use super::bytes::{Bytes, parse_uuid, put_count, put_text, write_uuid};
+use super::counts::{counts, prices, rates, usage};
+use super::json;
 
 /// Bytes before the body.
 pub(crate) const HEADER_BYTES: usize = 20;
 /// Longest entry; names are far shorter.
 pub(crate) const FRAME_BYTES_MAX: usize = 64 * 1024;
-/// Longest end of a call: every number at its largest, the longest status, a request id of ours.
-pub(crate) const SETTLED_BYTES_MAX: u64 = 512;
+/// Longest end of a call: every number at its largest, a request id of ours.
+pub(crate) const SETTLED_BYTES_MAX: u64 = 160;
+/// Terms that a reader keeps; when there are more, it begins anew.
+const SHARED_MAX: usize = 4096;
 
-/// The stored form. Names are short because every call is written twice; old ones stay readable.
-#[derive(Serialize, Deserialize)]
-#[serde(tag = "k")]
-enum Wire<'a> {
-    #[serde(rename = "s")]
-    Started {
-        #[serde(borrow)]
-        r: Cow<'a, str>,
-        a: u32,
-        at: i64,
-        #[serde(borrow)]
-        route: Cow<'a, str>,
-        #[serde(borrow)]
-        consumer: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        key: Option<Cow<'a, str>>,
-        #[serde(borrow)]
-        alias: Cow<'a, str>,
-        #[serde(borrow)]
-        vendor: Cow<'a, str>,
-        #[serde(borrow)]
-        model: Cow<'a, str>,
-        #[serde(borrow)]
-        op: Cow<'a, str>,
-        stream: bool,
-        est: u64,
-        #[serde(borrow)]
-        price: Option<(Cow<'a, str>, Cow<'a, str>, [u64; 7])>,
-    },
-    #[serde(rename = "p")]
-    Progress {
-        #[serde(borrow)]
-        r: Cow<'a, str>,
-        a: u32,
-        out: u64,
-    },
-    #[serde(rename = "e")]
-    Settled {
-        #[serde(borrow)]
-        r: Cow<'a, str>,
-        a: u32,
-        at: i64,
-        #[serde(borrow)]
-        status: Cow<'a, str>,
-        http: Option<u16>,
-        usage: [u64; 7],
-        est: bool,
-    },
+const KIND: u8 = 0x0f;
+const STARTED: u8 = 1;
+const PROGRESS: u8 = 2;
+const SETTLED: u8 = 3;
+/// The request's id is text, not a UUID.
+const TEXT_ID: u8 = 0x10;
+/// A stream was asked for; or, of an end, the tokens are estimated.
+const MARKED: u8 = 0x20;
+/// A status of HTTP follows.
+const HTTP_STATUS: u8 = 0x40;
+
+const OPERATIONS: [(u8, Operation); 2] = [(1, Operation::Chat), (2, Operation::Embeddings)];
+const STATUSES: [(u8, CallStatus); 7] = [
+    (0, CallStatus::Open),
+    (1, CallStatus::Ok),
+    (2, CallStatus::VendorError),
+    (3, CallStatus::ClientCancelled),
+    (4, CallStatus::Cut),
+    (5, CallStatus::Timeout),
+    (6, CallStatus::Recovered),
+];
+
+/// The code of a value; every value has one.
+fn code<T: PartialEq>(table: &[(u8, T)], value: T) -> u8 {
+    let found = table.iter().find(|(_, known)| *known == value);
+    found.map_or(u8::MAX, |(code, _)| *code)
 }
 
-pub(crate) fn counts(usage: &Usage) -> [u64; 7] {
-    [
-        usage.input,
-        usage.cache_read,
-        usage.cache_write,
-        usage.input_audio,
-        usage.output,
-        usage.reasoning,
-        usage.output_audio,
-    ]
-}
-
-pub(crate) fn usage(counts: [u64; 7]) -> Usage {
-    let [
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    ] = counts;
-    Usage {
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    }
-}
-
-pub(crate) fn prices(rates: &Rates) -> [u64; 7] {
-    [
-        rates.input,
-        rates.cache_read,
-        rates.cache_write,
-        rates.input_audio,
-        rates.output,
-        rates.reasoning,
-        rates.output_audio,
-    ]
-}
-
-pub(crate) fn rates(prices: [u64; 7]) -> Rates {
-    let [
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    ] = prices;
-    Rates {
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    }
-}
-
-impl<'a> From<&'a LedgerEntry> for Wire<'a> {
-    fn from(entry: &'a LedgerEntry) -> Self {
-        match entry {
-            LedgerEntry::Started(id, start) => Self::Started {
-                r: Cow::Borrowed(&id.request),
-                a: id.attempt,
-                at: start.at.0,
-                route: Cow::Borrowed(&start.route),
-                consumer: start.consumer.as_deref().map(Cow::Borrowed),
-                key: start.api_key.as_deref().map(Cow::Borrowed),
-                alias: Cow::Borrowed(&start.alias),
-                vendor: Cow::Borrowed(&start.vendor),
-                model: Cow::Borrowed(&start.vendor_model),
-                op: start.operation.as_str().into(),
-                stream: start.stream,
-                est: start.input_estimate,
-                price: start.price.as_ref().map(|p| {
-                    let names = (Cow::Borrowed(&*p.version), Cow::Borrowed(&*p.currency));
-                    (names.0, names.1, prices(&p.rates))
-                }),
-            },
-            LedgerEntry::Progress(id, out) => Self::Progress {
-                r: Cow::Borrowed(&id.request),
-                a: id.attempt,
-                out: *out,
-            },
-            LedgerEntry::Settled(id, end) => Self::Settled {
-                r: Cow::Borrowed(&id.request),
-                a: id.attempt,
-                at: end.at.0,
-                status: end.status.as_str().into(),
-                http: end.http_status,
-                usage: counts(&end.usage),
-                est: end.estimated,
-            },
-        }
-    }
-}
-
-fn call(request: &str, attempt: u32) -> CallId {
-    CallId {
-        request: request.into(),
-        attempt,
-    }
-}
-
-impl Wire<'_> {
-    fn into_model(self) -> Option<LedgerEntry> {
-        let shared = |text: Cow<'_, str>| Arc::<str>::from(&*text);
-        Some(match self {
-            Self::Started {
-                r,
-                a,
-                at,
-                route,
-                consumer,
-                key,
-                alias,
-                vendor,
-                model,
-                op,
-                stream,
-                est,
-                price,
-            } => {
-                let start = CallStart {
-                    at: Timestamp(at),
-                    route: shared(route),
-                    consumer: consumer.map(shared),
-                    api_key: key.map(shared),
-                    alias: shared(alias),
-                    vendor: shared(vendor),
-                    vendor_model: shared(model),
-                    operation: Operation::parse(&op)?,
-                    stream,
-                    input_estimate: est,
-                    price: price.map(|(version, currency, per_token)| Price {
-                        version: shared(version),
-                        currency: shared(currency),
-                        rates: rates(per_token),
-                    }),
-                };
-                LedgerEntry::Started(call(&r, a), Box::new(start))
-            }
-            Self::Progress { r, a, out } => LedgerEntry::Progress(call(&r, a), out),
-            Self::Settled {
-                r,
-                a,
-                at,
-                status,
-                http,
-                usage: tokens,
-                est,
-            } => {
-                let end = CallEnd {
-                    at: Timestamp(at),
-                    status: CallStatus::parse(&status)?,
-                    http_status: http,
-                    usage: usage(tokens),
-                    estimated: est,
-                };
-                LedgerEntry::Settled(call(&r, a), end)
-            }
-        })
-    }
+fn value<T: Copy>(table: &[(u8, T)], code: u8) -> Option<T> {
+    let found = table.iter().find(|(known, _)| *known == code);
+    found.map(|(_, value)| *value)
 }
 
 /// A frame that lacks number and checksum.
 pub(crate) fn encode(entry: &LedgerEntry) -> Vec<u8> {
-    let mut frame = Vec::with_capacity(512);
+    let mut frame = Vec::with_capacity(256);
     frame.resize(HEADER_BYTES, 0);
-    // Writing to a vector cannot fail, and every key is text.
-    let _ = serde_json::to_writer(&mut frame, &Wire::from(entry));
+    match entry {
+        LedgerEntry::Started(id, start) => {
+            put_call(&mut frame, STARTED, &[(MARKED, start.stream)], id);
+            frame.extend_from_slice(&start.at.0.to_le_bytes());
+            put_count(&mut frame, start.input_estimate);
+            put_terms(&mut frame, &start.terms);
+        }
+        LedgerEntry::Progress(id, output) => {
+            put_call(&mut frame, PROGRESS, &[], id);
+            put_count(&mut frame, *output);
+        }
+        LedgerEntry::Settled(id, end) => {
+            let flags = [
+                (MARKED, end.estimated),
+                (HTTP_STATUS, end.http_status.is_some()),
+            ];
+            put_call(&mut frame, SETTLED, &flags, id);
+            frame.extend_from_slice(&end.at.0.to_le_bytes());
+            frame.push(code(&STATUSES, end.status));
+            if let Some(status) = end.http_status {
+                put_count(&mut frame, u64::from(status));
+            }
+            put_seven(&mut frame, counts(&end.usage));
+        }
+    }
     frame
+}
+
+fn put_call(out: &mut Vec<u8>, kind: u8, flags: &[(u8, bool)], id: &CallId) {
+    let uuid = parse_uuid(&id.request);
+    let set = |(flag, set): &(u8, bool)| if *set { *flag } else { 0 };
+    let flags = flags.iter().map(set).fold(kind, |all, flag| all | flag);
+    out.push(flags | set(&(TEXT_ID, uuid.is_none())));
+    match uuid {
+        Some(uuid) => out.extend_from_slice(&uuid),
+        None => put_text(out, &id.request),
+    }
+    put_count(out, u64::from(id.attempt));
+}
+
+/// Which of seven counts are not zero, then those.
+fn put_seven(out: &mut Vec<u8>, counts: [u64; 7]) {
+    let at = out.len();
+    out.push(0);
+    for (bit, count) in counts.into_iter().enumerate() {
+        if count > 0 {
+            out[at] |= 1 << bit;
+            put_count(out, count);
+        }
+    }
+}
+
+fn put_terms(out: &mut Vec<u8>, terms: &CallTerms) {
+    let mut maybe = |text: Option<&Arc<str>>| {
+        out.push(u8::from(text.is_some()));
+        if let Some(text) = text {
+            put_text(out, text);
+        }
+    };
+    maybe(terms.consumer.as_ref());
+    maybe(terms.api_key.as_ref());
+    for text in [
+        &terms.route,
+        &terms.alias,
+        &terms.vendor,
+        &terms.vendor_model,
+    ] {
+        put_text(out, text);
+    }
+    out.push(code(&OPERATIONS, terms.operation));
+    out.push(u8::from(terms.price.is_some()));
+    if let Some(price) = &terms.price {
+        put_text(out, &price.version);
+        put_text(out, &price.currency);
+        put_seven(out, prices(&price.rates));
+    }
 }
 
 /// Gives a frame its number.
@@ -288,7 +186,116 @@ pub(crate) fn number(bytes: &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(number.try_into().ok()?))
 }
 
-/// The entry of a body.
-pub(crate) fn decode(body: &[u8]) -> Option<LedgerEntry> {
-    serde_json::from_slice::<Wire<'_>>(body).ok()?.into_model()
+/// The terms that a reader has met, by their bytes: what was written with every call is one object.
+#[derive(Debug, Default)]
+pub(crate) struct SharedTerms(HashMap<Box<[u8]>, Arc<CallTerms>>);
+
+impl SharedTerms {
+    fn read(&mut self, bytes: &[u8]) -> Option<Arc<CallTerms>> {
+        if let Some(terms) = self.0.get(bytes) {
+            return Some(Arc::clone(terms));
+        }
+        let terms = Arc::new(read_terms(Bytes(bytes))?);
+        if self.0.len() >= SHARED_MAX {
+            self.0.clear();
+        }
+        self.0.insert(bytes.into(), Arc::clone(&terms));
+        Some(terms)
+    }
 }
+
+/// The entry of a body; `None` when it says nothing that this release understands.
+pub(crate) fn decode(body: &[u8], terms: &mut SharedTerms) -> Option<LedgerEntry> {
+    if body.starts_with(b"{") {
+        return json::decode(body);
+    }
+    let mut bytes = Bytes(body);
+    let flags = bytes.byte()?;
+    let request = match flags & TEXT_ID {
+        0 => write_uuid(bytes.take(16)?.try_into().ok()?),
+        _ => bytes.text()?.into(),
+    };
+    let attempt = u32::try_from(bytes.count()?).ok()?;
+    let id = CallId { request, attempt };
+    let marked = flags & MARKED != 0;
+    let entry = match flags & KIND {
+        STARTED => {
+            let start = CallStart {
+                at: Timestamp(bytes.number()?),
+                stream: marked,
+                input_estimate: bytes.count()?,
+                terms: terms.read(bytes.rest())?,
+            };
+            LedgerEntry::Started(id, start)
+        }
+        PROGRESS => LedgerEntry::Progress(id, bytes.count()?),
+        SETTLED => LedgerEntry::Settled(id, read_end(&mut bytes, flags)?),
+        _ => return None,
+    };
+    bytes.rest().is_empty().then_some(entry)
+}
+
+fn read_end(bytes: &mut Bytes<'_>, flags: u8) -> Option<CallEnd> {
+    let at = Timestamp(bytes.number()?);
+    let status = value(&STATUSES, bytes.byte()?)?;
+    let http_status = match flags & HTTP_STATUS {
+        0 => None,
+        _ => Some(u16::try_from(bytes.count()?).ok()?),
+    };
+    Some(CallEnd {
+        at,
+        status,
+        http_status,
+        usage: usage(read_seven(bytes)?),
+        estimated: flags & MARKED != 0,
+    })
+}
+
+fn read_seven(bytes: &mut Bytes<'_>) -> Option<[u64; 7]> {
+    let there = bytes.byte()?;
+    if there >> 7 != 0 {
+        return None;
+    }
+    let mut counts = [0; 7];
+    for (bit, count) in counts.iter_mut().enumerate() {
+        if there >> bit & 1 == 1 {
+            *count = bytes.count()?;
+        }
+    }
+    Some(counts)
+}
+
+fn read_terms(mut bytes: Bytes<'_>) -> Option<CallTerms> {
+    let mut maybe = || match bytes.byte()? {
+        0 => Some(None),
+        1 => Some(Some(Arc::from(bytes.text()?))),
+        _ => None,
+    };
+    let (consumer, api_key) = (maybe()?, maybe()?);
+    let mut text = || Some(Arc::<str>::from(bytes.text()?));
+    let (route, alias, vendor, vendor_model) = (text()?, text()?, text()?, text()?);
+    let operation = value(&OPERATIONS, bytes.byte()?)?;
+    let price = match bytes.byte()? {
+        0 => None,
+        1 => Some(Price {
+            version: bytes.text()?.into(),
+            currency: bytes.text()?.into(),
+            rates: rates(read_seven(&mut bytes)?),
+        }),
+        _ => return None,
+    };
+    let terms = CallTerms {
+        route,
+        consumer,
+        api_key,
+        alias,
+        vendor,
+        vendor_model,
+        operation,
+        price,
+    };
+    bytes.rest().is_empty().then_some(terms)
+}
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,9 @@
 
 use super::*;
 use lockgate_model::Timestamp;
-use lockgate_model::ai::{CallEnd, CallId, CallStart, CallStatus, Operation, Price, Rates, Usage};
+use lockgate_model::ai::{
+    CallEnd, CallId, CallStart, CallStatus, CallTerms, Operation, Price, Rates, Usage,
+};
 
 const SMALL: JournalLimits = JournalLimits {
     segment_bytes: 4096,
@@ -18,8 +20,7 @@ fn id(n: u32) -> CallId {
 }
 
 fn started(n: u32) -> LedgerEntry {
-    let start = CallStart {
-        at: Timestamp(5),
+    let terms = CallTerms {
         route: "p/s/r".into(),
         consumer: Some("p/s/c".into()),
         api_key: None,
@@ -27,8 +28,6 @@ fn started(n: u32) -> LedgerEntry {
         vendor: "p/s/v".into(),
         vendor_model: "m-1".into(),
         operation: Operation::Chat,
-        stream: true,
-        input_estimate: 12,
         price: Some(Price {
             version: "0123456789abcdef".into(),
             currency: "USD".into(),
@@ -39,7 +38,13 @@ fn started(n: u32) -> LedgerEntry {
             },
         }),
     };
-    LedgerEntry::Started(id(n), Box::new(start))
+    let start = CallStart {
+        at: Timestamp(5),
+        terms: Arc::new(terms),
+        stream: true,
+        input_estimate: 12,
+    };
+    LedgerEntry::Started(id(n), start)
 }
 
 fn settled(n: u32) -> LedgerEntry {
@@ -58,15 +63,16 @@ fn settled(n: u32) -> LedgerEntry {
 }
 
 fn all(journal: &Journal) -> Vec<(u64, LedgerEntry)> {
+    let mut terms = SharedTerms::default();
     let mut found = Vec::new();
-    loop {
-        let (entries, position) = journal.read().unwrap();
-        let Some((last, _)) = entries.last() else {
-            return found;
-        };
-        journal.seen(position, *last).unwrap();
-        found.extend(entries);
+    while !journal.is_seen() {
+        let batch = journal.read(&mut terms).unwrap();
+        let last = batch.entries.last().map(|(number, _)| *number);
+        journal.seen(batch.position);
+        journal.remove_before(last.unwrap_or(0) + 1).unwrap();
+        found.extend(batch.entries);
     }
+    found
 }
 
 #[test]
@@ -190,7 +196,7 @@ fn the_longest_end_fits_its_room() {
         at: Timestamp(i64::MIN),
         status: CallStatus::ClientCancelled,
         http_status: Some(u16::MAX),
-        usage: record::usage([u64::MAX; 7]),
+        usage: counts::usage([u64::MAX; 7]),
         estimated: false,
     };
     let id = CallId {
@@ -234,4 +240,82 @@ fn a_full_ledger_refuses_starts_and_takes_ends() {
     journal.make_room();
     journal.append(&started(9)).unwrap();
     assert!(!journal.health().full);
+}
+
+#[test]
+fn segments_stay_while_an_entry_in_them_is_needed() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), SMALL, 0, None).unwrap();
+    let firsts = || segment::list(folder.path()).unwrap();
+    let mut n = 0;
+    while firsts().len() < 3 {
+        journal.append(&started(n)).unwrap();
+        journal.append(&settled(n)).unwrap();
+        n += 1;
+    }
+    let batch = loop {
+        let batch = journal.read(&mut SharedTerms::default()).unwrap();
+        journal.seen(batch.position);
+        if batch.entries.is_empty() || journal.is_seen() {
+            break batch;
+        }
+    };
+    assert!(journal.is_seen(), "{:?}", batch.position);
+    let names = firsts();
+    journal.remove_before(names[1] - 1).unwrap();
+    assert_eq!(firsts(), names, "its last entry is needed");
+    journal.remove_before(names[1]).unwrap();
+    assert_eq!(firsts(), names[1..]);
+    journal.remove_before(u64::MAX).unwrap();
+    assert_eq!(firsts(), names[2..], "the one that is written");
+    assert_eq!(journal.crowded_before(), 0);
+}
+
+#[test]
+fn what_was_read_and_not_seen_is_read_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), SMALL, 0, None).unwrap();
+    journal.append(&started(1)).unwrap();
+    let mut terms = SharedTerms::default();
+    let read = journal.read(&mut terms).unwrap().entries;
+    assert_eq!(read, [(1, started(1))]);
+    assert!(!journal.is_seen());
+    assert_eq!(journal.read(&mut terms).unwrap().entries, read);
+}
+
+#[test]
+fn entries_of_earlier_releases_still_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let old = include_bytes!("testdata/json.ledger");
+    fs_err::write(segment::path(folder.path(), 1), old).unwrap();
+    let journal = Journal::open(folder.path(), SMALL, 0, None).unwrap();
+    journal.append(&started(9)).unwrap();
+    let entries = all(&journal);
+    let numbers: Vec<u64> = entries.iter().map(|(number, _)| *number).collect();
+    assert_eq!(numbers, (1..=9).collect::<Vec<_>>());
+    let LedgerEntry::Started(id, start) = &entries[0].1 else {
+        panic!("{entries:?}")
+    };
+    assert_eq!(&*id.request, "01a22466-784a-702a-93a7-5e9ec0ed754e");
+    assert_eq!(
+        (start.at.0, start.input_estimate),
+        (1_795_907_024_970_904_612, 16)
+    );
+    assert_eq!(&*start.terms.vendor_model, "test-small");
+    let price = start.terms.price.as_ref().unwrap();
+    assert_eq!(
+        (price.rates.cache_read, price.rates.output),
+        (75_000, 600_000)
+    );
+    let LedgerEntry::Settled(of, end) = &entries[1].1 else {
+        panic!("{entries:?}")
+    };
+    assert_eq!(
+        (of, end.status, end.http_status),
+        (id, CallStatus::Ok, Some(200))
+    );
+    assert_eq!(
+        (end.usage.input, end.usage.output, end.estimated),
+        (140, 180, false)
+    );
 }

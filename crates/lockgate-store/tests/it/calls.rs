@@ -1,7 +1,9 @@
 //! What the tests of the ledger write of a call.
 
+use std::sync::Arc;
+
 use lockgate_model::Timestamp;
-use lockgate_model::ai::{CallId, CallStart, Operation};
+use lockgate_model::ai::{CallId, CallStart, CallTerms, Operation};
 
 /// The first try of a request.
 pub(crate) fn id(request: &str) -> CallId {
@@ -11,10 +13,9 @@ pub(crate) fn id(request: &str) -> CallId {
     }
 }
 
-/// A chat without a stream, nobody's, without a price.
-pub(crate) fn start(at: Timestamp) -> CallStart {
-    CallStart {
-        at,
+/// What a chat has in common with others: nobody's, without a price.
+pub(crate) fn terms() -> CallTerms {
+    CallTerms {
         route: "p/s/r".into(),
         consumer: None,
         api_key: None,
@@ -22,8 +23,16 @@ pub(crate) fn start(at: Timestamp) -> CallStart {
         vendor: "p/s/v".into(),
         vendor_model: "m-1".into(),
         operation: Operation::Chat,
+        price: None,
+    }
+}
+
+/// A call without a stream.
+pub(crate) fn start(at: Timestamp, terms: CallTerms) -> CallStart {
+    CallStart {
+        at,
+        terms: Arc::new(terms),
         stream: false,
         input_estimate: 11,
-        price: None,
     }
 }

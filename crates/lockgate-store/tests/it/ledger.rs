@@ -19,7 +19,7 @@ fn started(n: u32) -> LedgerEntry {
 }
 
 fn started_at(n: u32, at: i64) -> LedgerEntry {
-    LedgerEntry::Started(id(n), Box::new(calls::start(Timestamp(at))))
+    LedgerEntry::Started(id(n), calls::start(Timestamp(at), calls::terms()))
 }
 
 fn settled(n: u32) -> LedgerEntry {

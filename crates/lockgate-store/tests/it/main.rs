@@ -5,6 +5,8 @@ mod calls;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod totals;

@@ -2,7 +2,7 @@
 
 use lockgate_model::Timestamp;
 use lockgate_model::ai::{
-    CallEnd, CallGroup, CallStart, CallStatus, CallTotal, Cost, Ledger as _, LedgerEntry, Price,
+    CallEnd, CallGroup, CallStatus, CallTerms, CallTotal, Cost, Ledger as _, LedgerEntry, Price,
     Rates, Usage,
 };
 use lockgate_store::{Journal, JournalLimits, Store as _};
@@ -23,16 +23,17 @@ fn write(journal: &Journal, n: usize, Call(consumer, second, currency, status): 
         output: 600_001,
         ..Rates::default()
     };
-    let start = CallStart {
+    let terms = CallTerms {
         consumer: (!consumer.is_empty()).then(|| (*consumer).into()),
         price: currency.map(|currency| Price {
             version: "0".into(),
             currency: currency.into(),
             rates,
         }),
-        ..calls::start(Timestamp::from_secs(*second))
+        ..calls::terms()
     };
-    let start = LedgerEntry::Started(id.clone(), Box::new(start));
+    let start = calls::start(Timestamp::from_secs(*second), terms);
+    let start = LedgerEntry::Started(id.clone(), start);
     journal.append(&start).unwrap();
     let Some(status) = *status else { return };
     let end = CallEnd {

@@ -28,7 +28,8 @@ pub(super) async fn read<L: Link>(
         Framing::Length(length) => length.min(FIRST_BYTES_MAX),
         Framing::Chunked | Framing::Close => 0,
     };
-    let mut body = Vec::with_capacity(usize::try_from(declared).unwrap_or(0));
+    let mut body = conn.core.take_out();
+    body.reserve(usize::try_from(declared).unwrap_or(0));
     let began = Instant::now();
     let limits = conn.core.shared.limits.clone();
     let mut sent = Sent::default();

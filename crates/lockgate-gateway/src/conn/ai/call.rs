@@ -1,20 +1,17 @@
 //! A call under way: its start is in the ledger, and whatever happens its end will be.
 
-use std::sync::Arc;
+use std::rc::Rc;
 
-use lockgate_model::Clock;
-use lockgate_model::ai::{
-    CallEnd, CallId, CallStart, CallStatus, Ledger, LedgerEntry, LedgerError, Usage,
-};
+use lockgate_model::ai::{CallEnd, CallId, CallStart, CallStatus, LedgerEntry, LedgerError, Usage};
 
-use crate::core::Shared;
+use crate::core::Core;
 use crate::failure::{Failure, Kind, Side};
 use crate::trace::Trace;
 
 /// A call to a vendor. Dropped without an end, it ends as cut.
 pub(super) struct Call {
-    ledger: Arc<dyn Ledger>,
-    clock: Arc<dyn Clock>,
+    /// Its ledger and clock; counted per core, so that cores do not fight over the count.
+    core: Rc<Core>,
     id: CallId,
     input_estimate: u64,
     /// Tokens that the vendor has written for certain.
@@ -29,23 +26,26 @@ fn no_ledger(error: LedgerError) -> Failure {
     Failure::because(Kind::NoLedger, cause)
 }
 
+fn append(core: &Core, entry: &LedgerEntry) -> Result<(), Failure> {
+    let ledger = core.shared.ledger.as_ref().ok_or(Kind::NoLedger)?;
+    ledger.append(entry).map_err(no_ledger)
+}
+
 impl Call {
     /// Records that a call starts. Nothing may go to the vendor before this.
     pub(super) fn start(
-        shared: &Shared,
+        core: &Rc<Core>,
         trace: &Trace,
         start: &CallStart,
     ) -> Result<Self, Failure> {
-        let ledger = shared.ledger.as_ref().ok_or(Kind::NoLedger)?;
         let id = CallId {
             request: trace.id().into(),
             attempt: trace.attempts,
         };
-        let entry = LedgerEntry::Started(id.clone(), Box::new(start.clone()));
-        ledger.append(&entry).map_err(no_ledger)?;
+        let entry = LedgerEntry::Started(id.clone(), start.clone());
+        append(core, &entry)?;
         Ok(Self {
-            ledger: Arc::clone(ledger),
-            clock: Arc::clone(&shared.clock),
+            core: Rc::clone(core),
             id,
             input_estimate: start.input_estimate,
             output: 0,
@@ -60,7 +60,12 @@ impl Call {
         if output > self.output && !self.settled {
             self.output = output;
             let entry = LedgerEntry::Progress(self.id.clone(), output);
-            let _ = self.ledger.append(&entry);
+            let _ = self
+                .core
+                .shared
+                .ledger
+                .as_ref()
+                .map(|ledger| ledger.append(&entry));
         }
     }
 
@@ -74,7 +79,7 @@ impl Call {
             return Ok(());
         }
         let end = CallEnd {
-            at: self.clock.now(),
+            at: self.core.shared.clock.now(),
             status,
             http_status: self.http_status,
             usage: usage.unwrap_or(Usage {
@@ -85,7 +90,7 @@ impl Call {
             estimated: usage.is_none(),
         };
         let entry = LedgerEntry::Settled(self.id.clone(), end);
-        self.ledger.append(&entry).map_err(no_ledger)
+        append(&self.core, &entry)
     }
 
     /// Records that a vendor refused or failed before it wrote anything.

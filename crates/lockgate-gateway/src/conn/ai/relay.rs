@@ -119,7 +119,7 @@ impl<'p> Relay<'p> {
         conn: &mut Conn<L>,
         trace: &mut Trace,
     ) -> Result<(), Failure> {
-        let mut held = Vec::new();
+        let mut held = conn.core.take_out();
         let mut streams = false;
         loop {
             match self.read()? {
@@ -152,6 +152,7 @@ impl<'p> Relay<'p> {
         };
         self.call.settle(CallStatus::Ok, usage)?;
         self.put(conn, trace, &held);
+        conn.core.give_out(held);
         self.finish(conn, trace).await
     }
 
