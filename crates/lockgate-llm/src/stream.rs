@@ -6,14 +6,37 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use lockgate_model::ai::Usage;
+use memchr::memmem::Finder;
 
 use crate::json::{members, span};
 use crate::usage::parse_usage;
 
 /// Longest event that is held and read; a longer one is relayed as it comes.
 const EVENT_BYTES_MAX: usize = 256 * 1024;
+
+/// Names that are looked for in each event, made ready once: building a search costs more than the
+/// search in an event of usual size.
+struct Names {
+    usage: Finder<'static>,
+    error: Finder<'static>,
+    /// Members of a delta that carry output.
+    output: [Finder<'static>; 4],
+}
+
+static NAMES: LazyLock<Names> = LazyLock::new(|| Names {
+    usage: Finder::new("\"usage\""),
+    error: Finder::new("\"error\""),
+    output: [
+        "\"content\"",
+        "\"arguments\"",
+        "\"refusal\"",
+        "\"reasoning_content\"",
+    ]
+    .map(Finder::new),
+});
 
 /// Reads one stream.
 #[derive(Debug, Default)]
@@ -155,9 +178,19 @@ impl EventStream {
     }
 
     fn verdict(&mut self, data: &[u8]) -> Verdict {
-        let named = |name: &[u8]| memchr::memmem::find(data, name).is_some();
-        if !named(b"\"usage\"") && !named(b"\"error\"") {
-            return Verdict::Pass;
+        let (usage, error) = (NAMES.usage.find(data), NAMES.error.find(data));
+        match (usage, error) {
+            (None, None) => return Verdict::Pass,
+            (Some(at), None) => {
+                if let Some(range) = null_at_the_end(data, at) {
+                    return if self.hide_usage {
+                        Verdict::Cut(range)
+                    } else {
+                        Verdict::Pass
+                    };
+                }
+            }
+            _ => {}
         }
         let Ok(found) = members(data, ["usage", "error", "choices"]) else {
             return Verdict::Pass;
@@ -216,20 +249,22 @@ fn data_of(event: &[u8], first: bool) -> Cow<'_, [u8]> {
 /// Whether a chunk carries output. The raw pattern cannot stand inside a JSON string: there its
 /// quotes would be escaped.
 fn has_output(data: &[u8]) -> bool {
-    [
-        &b"\"content\""[..],
-        b"\"arguments\"",
-        b"\"refusal\"",
-        b"\"reasoning_content\"",
-    ]
-    .into_iter()
-    .any(|name| {
-        memchr::memmem::find_iter(data, name).any(|at| {
-            let rest = data[at + name.len()..].trim_ascii_start();
+    NAMES.output.iter().any(|finder| {
+        finder.find_iter(data).any(|at| {
+            let rest = data[at + finder.needle().len()..].trim_ascii_start();
             let value = rest.strip_prefix(b":").map(<[u8]>::trim_ascii_start);
             value.is_some_and(|value| value.starts_with(b"\"") && !value.starts_with(b"\"\""))
         })
     })
+}
+
+/// The member `"usage":null` with the comma before it, when its name is first at `at` and it is the
+/// last member, as vendors write it. The brace that ends a chunk closes the chunk itself, so no
+/// other member needs to be read to know whose it is.
+fn null_at_the_end(data: &[u8], at: usize) -> Option<Range<usize>> {
+    let object = data.starts_with(b"{") && data[at..] == *b"\"usage\":null}";
+    let comma = at.checked_sub(1).filter(|comma| data[*comma] == b',')?;
+    object.then(|| comma..data.len() - 1)
 }
 
 /// The member `usage` with the value at `value`, together with the comma that goes with it; `None`

@@ -361,6 +361,37 @@ fn a_client_that_leaves_frees_the_vendor_within_a_second() {
 }
 
 #[test]
+fn words_are_recorded_before_the_client_has_them() {
+    let vendor = Scripted::start(|peer| {
+        if peer.request().is_some() {
+            let two = [STREAM, &chunk(&word("a")), &chunk(&word("b"))].concat();
+            peer.say(two.as_bytes());
+            peer.wait_for_go();
+            let broken = [&chunk(&word("c")), "no length\r\n"].concat();
+            peer.say(broken.as_bytes());
+        }
+    });
+    let (rig, book) = start(&vendor);
+    let words = || -> Vec<u64> {
+        let entries = book.entries.lock();
+        let words = |entry: &LedgerEntry| match entry {
+            LedgerEntry::Progress(_, words) => Some(*words),
+            _ => None,
+        };
+        entries.iter().filter_map(words).collect()
+    };
+    let mut client = rig.client();
+    client.send(&chat(true));
+    let answer = client.answer_after_head(|| {
+        assert_eq!(words(), [2], "what came together is one entry");
+        vendor.go();
+    });
+    assert!(!answer.complete, "{answer:?}");
+    let end = book.end();
+    assert_eq!((end.status, end.usage.output), (CallStatus::Cut, 3));
+}
+
+#[test]
 fn usage_that_the_client_did_not_ask_for_stays_ours() {
     let usage =
         "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":4,\"completion_tokens\":1}}\n\n";

@@ -48,6 +48,31 @@ fn the_client_sees_what_it_would_have_seen_without_us() {
 }
 
 #[test]
+fn only_the_tokens_of_the_chunk_itself_are_cut() {
+    for (chunk, cut) in [
+        (r#"{"x":{"y":1,"usage":null}}"#, None),
+        (r#"{"x":{"y":1,"usage":null},"z":2}"#, None),
+        (
+            r#"{"x":{"y":1,"usage":null},"usage":null}"#,
+            Some(r#"{"x":{"y":1,"usage":null}}"#),
+        ),
+        (r#"{"x":1,"usage":null}"#, Some(r#"{"x":1}"#)),
+        (r#"{"usage":null}"#, Some("{}")),
+        (r#"{"x":"\"usage\":null}"}"#, None),
+        (r#"["x",{"y":1,"usage":null}]"#, None),
+    ] {
+        let text = format!("data: {chunk}\n\n");
+        let shown = format!("data: {}\n\n", cut.unwrap_or(chunk));
+        assert_eq!(run(true, [text.as_bytes()]), (shown, Ended::default()));
+        let kept = (text.clone(), Ended::default());
+        assert_eq!(run(false, [text.as_bytes()]), kept);
+    }
+    // An error beside it is seen.
+    let text = "data: {\"error\":{\"code\":1},\"usage\":null}\n\n";
+    assert!(run(true, [text.as_bytes()]).1.failed);
+}
+
+#[test]
 fn half_an_event_is_not_passed_on() {
     let half = "data: {\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\ndata: {\"cho";
     let (out, seen) = run(false, [half.as_bytes()]);

@@ -209,7 +209,9 @@ impl<'p> Relay<'p> {
         match self.events(conn, trace, &mut events).await {
             Ok(()) => Ok(self.done(conn)),
             Err(failure) => {
-                self.call.cut(&failure, events.seen().usage)?;
+                let seen = events.seen();
+                self.call.progress(seen.output_chunks);
+                self.call.cut(&failure, seen.usage)?;
                 let tell = self.begun
                     && failure.kind != Kind::Gone
                     && self.answer.chunked_out
@@ -240,9 +242,9 @@ impl<'p> Relay<'p> {
                 Read::Data(n) => {
                     events.push(&self.upstream.input.filled()[..n], &mut ready);
                     self.upstream.input.consume(n);
-                    self.call.progress(events.seen().output_chunks);
                 }
                 Read::Wait => {
+                    self.call.progress(events.seen().output_chunks);
                     self.pass_on(conn, trace, events, &mut ready).await?;
                     self.wait(conn).await?;
                 }
@@ -250,6 +252,7 @@ impl<'p> Relay<'p> {
             }
         }
         let seen = events.seen();
+        self.call.progress(seen.output_chunks);
         if !seen.done && !seen.failed {
             self.pass_on(conn, trace, events, &mut ready).await?;
             return Err(Failure::because(Kind::Truncated, "its stream has no end"));
