@@ -23,6 +23,7 @@ use crate::bag;
 use crate::chain;
 use crate::check::failure;
 use crate::package::{Function, Kind};
+use crate::path::member;
 
 /// Lines of output that a failure repeats.
 const TAIL_LINES: usize = 20;
@@ -238,7 +239,7 @@ impl Kind for Command {
         failures
             .map(|name| {
                 let reason = format!("`{name}` cannot name a variable");
-                failure("environment", reason)
+                failure(member("environment", name), reason)
             })
             .collect()
     }

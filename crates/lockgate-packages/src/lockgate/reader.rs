@@ -48,6 +48,12 @@ impl<'a> Reader<'a> {
             .push(failure(member(&self.path, name), reason));
     }
 
+    /// Complains about a member of a map.
+    pub(super) fn fail_member(&mut self, name: &str, key: &str, reason: impl Into<String>) {
+        let path = member(&member(&self.path, name), key);
+        self.failures.push(failure(path, reason));
+    }
+
     /// Complains about an item of a list.
     pub(super) fn fail_item(&mut self, name: &str, item: usize, reason: impl Into<String>) {
         let path = index(&member(&self.path, name), item);

@@ -103,11 +103,13 @@ fn read_env(reader: &mut Reader<'_>) -> Env {
         let whole = matches!(reader.bag().get(bag_name), Some(Value::Secret(_)));
         for (name, value) in bag::map(reader.bag(), bag_name).into_iter().flatten() {
             if name.is_empty() || name.contains(['=', '\0']) {
-                reader.fail(bag_name, format!("`{name}` cannot name a variable"));
+                let reason = format!("`{name}` cannot name a variable");
+                reader.fail_member(bag_name, name, reason);
             }
             if name == "PORT" {
-                reader.fail(
+                reader.fail_member(
                     bag_name,
+                    name,
                     "`PORT` is set by the node, use `port` for a fixed one",
                 );
             }

@@ -114,11 +114,11 @@ async fn wrong_inputs_name_the_property_and_what_was_expected() {
         ),
         (
             r#"{"env": {"A=": "1"}}"#,
-            "env: `A=` cannot name a variable",
+            "env[\"A=\"]: `A=` cannot name a variable",
         ),
         (
             r#"{"env": {"PORT": 1}}"#,
-            "env: `PORT` is set by the node, use `port` for a fixed one",
+            "env.PORT: `PORT` is set by the node, use `port` for a fixed one",
         ),
         (
             r#"{"command": []}"#,
