@@ -12,7 +12,8 @@ use crate::goal::Goal;
 use crate::path::{self, PropertyPath};
 use crate::pending::Interrupted;
 use crate::provider::{
-    CheckRequest, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff, ProviderError,
+    CheckFailure, CheckRequest, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff,
+    ProviderError,
 };
 use crate::registry::ProviderHandle;
 use crate::source::MonitorError;
@@ -77,12 +78,7 @@ impl Engine {
             .map_err(|error| self.report(provider_diagnostic("check", &goal.urn, &error)))?;
         let mut last = None;
         for failure in response.failures {
-            let subject = match failure.property.as_str() {
-                "" => format!("`{}`", goal.urn),
-                property => format!("property `{property}` of `{}`", goal.urn),
-            };
-            let text = format!("{subject}: {}", failure.reason);
-            last = Some(self.report_error(codes::program::CHECK_FAILED, text));
+            last = Some(self.report(refusal(goal, &failure)));
         }
         match last {
             Some(error) => Err(error),
@@ -181,6 +177,31 @@ impl Engine {
             Err(error) => Err(self.report(provider_diagnostic("compare", urn, &error))),
         }
     }
+}
+
+/// What a provider refused, at its place in the program.
+fn refusal(goal: &Goal, failure: &CheckFailure) -> Diagnostic {
+    let (subject, wrong) = match failure.property.as_str() {
+        "" => (
+            format!("`{}`", goal.urn),
+            format!("the properties of `{}`", goal.urn.name()),
+        ),
+        property => (
+            format!("property `{property}` of `{}`", goal.urn),
+            format!("`{property}`"),
+        ),
+    };
+    let text = format!("{subject}: {}", failure.reason);
+    let diagnostic = Diagnostic::error(codes::program::CHECK_FAILED, text);
+    let placed = goal.options.place(diagnostic, &failure.property);
+    let hint = match placed.labels.is_empty() {
+        true => format!(
+            "correct {wrong} where the program declares `{}`",
+            goal.urn.name()
+        ),
+        false => format!("correct {wrong} at the marked place"),
+    };
+    placed.hint(hint)
 }
 
 /// Turns a provider's answer into a verdict: what it left open is compared here, and

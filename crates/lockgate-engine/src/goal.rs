@@ -187,6 +187,9 @@ impl Engine {
                     return Ok(*goal);
                 }
                 Ok(Claim::Wait(cascade)) => cascade.cancelled().await,
+                Err(diagnostic) if diagnostic.is_error() => {
+                    return Err(self.report(registration.options.place(*diagnostic, "")));
+                }
                 Err(diagnostic) => return Err(self.report(*diagnostic)),
             }
         }

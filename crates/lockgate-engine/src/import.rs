@@ -128,7 +128,7 @@ impl Engine {
         goal.provider = self
             .choose_provider(kind, explicit.as_deref(), &goal.providers, None)
             .await?;
-        let handle = self.handle(&goal.provider, Some(&goal.urn)).await?;
+        let handle = self.handle_of(&goal).await?;
         if !matches!(handle, ProviderHandle::Ready(_)) {
             return Err(self.report_error(
                 codes::program::PROVIDER_MISSING,

@@ -181,7 +181,7 @@ impl Engine {
                 goal.options.version.as_deref(),
             )
             .await?;
-        let handle = self.handle(&goal.provider, Some(&goal.urn)).await?;
+        let handle = self.handle_of(&goal).await?;
         let old = goal.old.map(|index| (index, self.old(index)));
         let displaces = old
             .as_ref()

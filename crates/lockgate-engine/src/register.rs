@@ -51,7 +51,7 @@ impl Engine {
                 goal.options.version.as_deref(),
             )
             .await?;
-        let handle = self.handle(&goal.provider, Some(&goal.urn)).await?;
+        let handle = self.handle_of(&goal).await?;
         if !goal.targeted {
             return self.settle_untargeted(&goal).await;
         }

@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::OnceCell;
 
 use crate::engine::Engine;
+use crate::goal::Goal;
 use crate::integrity::split_provider_reference;
 use crate::provider::{
     CallContext, CheckFailure, CheckRequest, CheckResponse, CreateRequest, CreateResponse,
@@ -140,6 +141,12 @@ impl Engine {
         Ok(reference)
     }
 
+    /// The provider of a goal, configured on first use.
+    pub(crate) async fn handle_of(&self, goal: &Goal) -> Result<ProviderHandle, MonitorError> {
+        let found = self.find_handle(&goal.provider, Some(&goal.urn)).await;
+        found.map_err(|diagnostic| self.report(goal.options.place(*diagnostic, "")))
+    }
+
     /// The provider behind a reference, configured on first use. `about` is the resource that
     /// needs it, for the message.
     pub(crate) async fn handle(
@@ -147,6 +154,15 @@ impl Engine {
         reference: &str,
         about: Option<&Urn>,
     ) -> Result<ProviderHandle, MonitorError> {
+        let found = self.find_handle(reference, about).await;
+        found.map_err(|diagnostic| self.report(*diagnostic))
+    }
+
+    async fn find_handle(
+        &self,
+        reference: &str,
+        about: Option<&Urn>,
+    ) -> Result<ProviderHandle, Box<Diagnostic>> {
         if reference.is_empty() {
             return Ok(ProviderHandle::Ready(Arc::new(ProviderResources {
                 rng: Arc::clone(&self.rng),
@@ -165,7 +181,7 @@ impl Engine {
         &self,
         reference: &str,
         about: Option<&Urn>,
-    ) -> Result<ProviderHandle, MonitorError> {
+    ) -> Result<ProviderHandle, Box<Diagnostic>> {
         let missing = |why: &str| {
             let subject = about.map_or_else(|| "a resource".to_owned(), |urn| format!("`{urn}`"));
             let parts = split_provider_reference(reference);
@@ -173,13 +189,13 @@ impl Engine {
                 Some((urn, _)) => format!("{subject} is of the package `{}`, {why}", urn.package()),
                 None => format!("{subject} has the provider `{reference}`, {why}"),
             };
-            Diagnostic::error(codes::program::PROVIDER_MISSING, message)
+            Box::new(Diagnostic::error(codes::program::PROVIDER_MISSING, message))
         };
         let Some((urn, _)) = split_provider_reference(reference) else {
-            return Err(self.report(missing("which is not of the form <urn>::<id>")));
+            return Err(missing("which is not of the form <urn>::<id>"));
         };
         let Some(inputs) = self.provider_inputs(&urn) else {
-            return Err(self.report(missing("which is not in this stack")));
+            return Err(missing("which is not in this stack"));
         };
         if inputs.values().any(Value::contains_unknown) {
             return Ok(ProviderHandle::Unconfigured);
@@ -195,7 +211,7 @@ impl Engine {
             Ok(provider) => Ok(ProviderHandle::Ready(provider)),
             Err(error) => {
                 let diagnostic = missing("which cannot be used").caused_by(&error);
-                Err(self.report(with_hints(diagnostic, &error)))
+                Err(Box::new(with_hints(diagnostic, &error)))
             }
         }
     }

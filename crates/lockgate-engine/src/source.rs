@@ -1,10 +1,11 @@
 //! Programs, as the engine sees them: something that registers resources with a monitor.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use lockgate_diag::{Diagnostic, Severity};
+use lockgate_diag::{Diagnostic, Label, Severity};
 use lockgate_model::resource::CustomTimeouts;
 use lockgate_model::{PropertyMap, Urn};
 
@@ -66,6 +67,30 @@ pub struct ResourceOptions {
     pub version: Option<String>,
     /// `project:///<path>#<line>,<column>`.
     pub source_position: Option<String>,
+    /// Where it is declared; asked only about an error.
+    pub places: Option<Arc<dyn Places>>,
+}
+
+/// Where a resource is declared in the text of its program.
+///
+/// A registration carries it unasked: making one must cost next to nothing, finding the places
+/// may read a file.
+pub trait Places: fmt::Debug + Send + Sync {
+    /// The places of a property, the main one first. `property` is a path such as
+    /// `routes[0].path`; what the text does not hold is at what it would stand in, at last at the
+    /// resource, which is also meant by the empty path. Without an answer no place is known.
+    fn find(&self, property: &str) -> Vec<Label>;
+}
+
+impl ResourceOptions {
+    /// A diagnostic about a property of the resource, or about the resource itself, with its
+    /// places.
+    pub(crate) fn place(&self, mut diagnostic: Diagnostic, property: &str) -> Diagnostic {
+        if let Some(places) = &self.places {
+            diagnostic.labels.extend(places.find(property));
+        }
+        diagnostic
+    }
 }
 
 /// An earlier identity of a resource.

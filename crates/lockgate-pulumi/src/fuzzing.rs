@@ -14,6 +14,7 @@ use crate::generated::{
     ReadResourceRequest, RegisterResourceOutputsRequest, RegisterResourceRequest,
     ResourceInvokeRequest,
 };
+use crate::place::SourceFiles;
 use crate::request::{self, Caller};
 use crate::wire::{self, Accepts};
 use values::Bytes;
@@ -57,7 +58,7 @@ pub fn request(bytes: &[u8]) {
     };
     let caller = Caller {
         nodejs: control & 4 != 0,
-        root: Path::new("/project"),
+        sources: &SourceFiles::new(Path::new("/project")),
     };
     match control & 3 {
         0 => {

@@ -8,7 +8,8 @@
 //! The only crate that knows the wire protocol of the `pulumi` SDKs (engine guide, sections 2-8).
 //! Start reading at [`PulumiSource`]: it starts [`server`], then the language process
 //! ([`process`]), and says how the program ended. `monitor` answers requests with the help of
-//! `request` and `wire`; `progress` is what all of them know about the run.
+//! `request` and `wire`; `progress` is what all of them know about the run, `place` shows an error
+//! in the program's text.
 #![deny(missing_docs)]
 
 mod assets;
@@ -16,6 +17,7 @@ mod duration;
 mod generated;
 mod language;
 mod monitor;
+mod place;
 mod process;
 mod progress;
 mod request;

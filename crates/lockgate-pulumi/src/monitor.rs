@@ -24,6 +24,7 @@ use crate::generated::{
     SetRootResourceRequest, SetRootResourceResponse, SupportsFeatureRequest,
     SupportsFeatureResponse,
 };
+use crate::place::SourceFiles;
 use crate::progress::Progress;
 use crate::request::{self, Caller};
 use crate::wire::{self, Accepts};
@@ -60,6 +61,7 @@ pub(crate) struct Run {
     pub(crate) monitor: Arc<dyn Monitor>,
     pub(crate) deployment: Arc<Deployment>,
     pub(crate) folders: Arc<Folders>,
+    pub(crate) sources: Arc<SourceFiles>,
     pub(crate) progress: Arc<Progress>,
     /// Cancelled when the run is over, deletes included: the program may end.
     pub(crate) released: CancellationToken,
@@ -117,7 +119,7 @@ impl Run {
         Caller {
             nodejs: is("pulumi-runtime", |v| v == "nodejs")
                 || is("user-agent", |v| v.starts_with("grpc-node-js/")),
-            root: &self.folders.root,
+            sources: &self.sources,
         }
     }
 }

@@ -1,19 +1,20 @@
 //! Requests of a program as the engine's own types.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::sync::Arc;
 
 use lockgate_engine::source::{
-    Alias, AliasParent, Invocation, ReadResource, Registration, ResourceOptions,
+    Alias, AliasParent, Invocation, Places, ReadResource, Registration, ResourceOptions,
 };
 use lockgate_model::Urn;
 use lockgate_model::resource::CustomTimeouts;
 
 use crate::duration;
 use crate::generated::{
-    self as rpc, ReadResourceRequest, RegisterResourceRequest, ResourceInvokeRequest,
-    SourcePosition, alias, register_resource_request as nested,
+    self as rpc, ReadResourceRequest, RegisterResourceRequest, ResourceInvokeRequest, alias,
+    register_resource_request as nested,
 };
+use crate::place::{SourceFiles, SourcePlace};
 use crate::wire::{self, WireError};
 
 /// Why a request makes no sense.
@@ -37,8 +38,15 @@ pub(crate) enum RequestError {
 pub(crate) struct Caller<'c> {
     /// The program is a Node.js one, whose older SDKs mean alias parents the other way round.
     pub(crate) nodejs: bool,
-    /// The project folder, for source positions.
-    pub(crate) root: &'c Path,
+    /// The files of the program, for source positions.
+    pub(crate) sources: &'c Arc<SourceFiles>,
+}
+
+impl Caller<'_> {
+    /// Where a resource is declared; `None` outside the project folder.
+    fn place(&self, given: Option<&rpc::SourcePosition>) -> Option<Arc<SourcePlace>> {
+        SourcePlace::new(given?, self.sources).map(Arc::new)
+    }
 }
 
 /// How the types of resources begin whose provider is code of the program itself.
@@ -91,6 +99,7 @@ pub(crate) fn registration(
         .map(|value| wire::decode_value(value, &mut |_| {}))
         .transpose()
         .map_err(|error| RequestError::Wire(subject.clone(), error))?;
+    let place = caller.place(request.source_position.as_ref());
     let delete_first = request.delete_before_replace_defined || request.delete_before_replace;
     Ok(Registration {
         type_token: request.r#type,
@@ -117,7 +126,8 @@ pub(crate) fn registration(
             provider: filled(request.provider),
             providers: request.providers.into_iter().collect(),
             version: filled(request.version),
-            source_position: position(request.source_position.as_ref(), caller.root),
+            source_position: place.as_ref().map(|place| place.position()),
+            places: place.map(|place| place as Arc<dyn Places>),
         },
     })
 }
@@ -131,6 +141,7 @@ pub(crate) fn read(
     let mut depends_on = urns(&subject, &request.dependencies)?;
     let inputs = wire::decode(request.properties, &mut |_, urn| depends_on.push(urn))
         .map_err(|error| RequestError::Wire(subject.clone(), error))?;
+    let place = caller.place(request.source_position.as_ref());
     Ok(ReadResource {
         type_token: request.r#type,
         name: request.name,
@@ -142,7 +153,8 @@ pub(crate) fn read(
             additional_secret_outputs: request.additional_secret_outputs,
             provider: filled(request.provider),
             version: filled(request.version),
-            source_position: position(request.source_position.as_ref(), caller.root),
+            source_position: place.as_ref().map(|place| place.position()),
+            places: place.map(|place| place as Arc<dyn Places>),
             ..ResourceOptions::default()
         },
     })
@@ -240,17 +252,6 @@ fn read_alias(
         project: filled(spec.project),
         parent,
     }))
-}
-
-/// A place in the program as the state keeps it; `None` outside the project folder.
-fn position(place: Option<&SourcePosition>, root: &Path) -> Option<String> {
-    let place = place?;
-    let path = Path::new(place.uri.strip_prefix("file://")?);
-    let inner = path.strip_prefix(root).ok()?.to_string_lossy();
-    Some(format!(
-        "project:///{inner}#{},{}",
-        place.line, place.column
-    ))
 }
 
 #[cfg(test)]

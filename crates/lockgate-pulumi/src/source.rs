@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::assets::Folders;
 use crate::language::{Language, Place, Start, Toolchain};
 use crate::monitor::{Deployment, Run, config_texts};
+use crate::place::SourceFiles;
 use crate::process::Program;
 use crate::progress::Progress;
 use crate::server::Server;
@@ -112,6 +113,7 @@ impl PulumiSource {
                 root: self.place.root.clone(),
                 program: self.place.folder.clone(),
             }),
+            sources: SourceFiles::new(&self.place.root),
             progress: Arc::new(Progress::default()),
             released: CancellationToken::new(),
         })

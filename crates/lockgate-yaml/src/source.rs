@@ -2,6 +2,7 @@
 
 mod component;
 mod effects;
+mod place;
 mod position;
 mod register;
 
@@ -22,6 +23,7 @@ use crate::evaluate::{ByUrn, Evaluator, Failure, Resolved, Results, Tracked};
 use crate::expression::Expression;
 use crate::files::Files;
 use crate::program::EntryKind;
+use place::Declared;
 use position::LineTable;
 
 /// Most entries of one scope under way at once: enough to keep an engine busy, and a bound on
@@ -55,7 +57,7 @@ impl Source for YamlSource {
     async fn run(&mut self, monitor: Arc<dyn Monitor>) -> Result<(), SourceError> {
         let lines = self.checked.program.files.iter();
         let shared = Shared {
-            components: &self.checked.components,
+            program: &self.checked,
             preview: monitor.is_preview(),
             files: Arc::clone(&self.files),
             lines: lines.map(|f| LineTable::new(f)).collect(),
@@ -97,8 +99,8 @@ struct Stopped;
 
 /// What one run of a program and of every component in it shares.
 struct Shared<'c> {
-    /// Bodies of the components.
-    components: &'c [Checked],
+    /// The whole program, bodies of components included.
+    program: &'c Arc<Checked>,
     monitor: Arc<dyn Monitor>,
     preview: bool,
     files: Arc<dyn Files>,
@@ -120,6 +122,10 @@ struct Run<'c> {
 
 /// A component as its user made it.
 struct Instance {
+    /// Its place among the components of the program.
+    component: usize,
+    /// Its use.
+    declared: Arc<Declared>,
     urn: Urn,
     /// Begins the names of the resources inside, so that two uses do not meet.
     name: String,

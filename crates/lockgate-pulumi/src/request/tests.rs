@@ -2,20 +2,23 @@
 
 use std::path::Path;
 
-use lockgate_engine::source::{Alias, AliasParent};
+use lockgate_engine::source::{Alias, AliasParent, Registration};
 
-use super::{Caller, RequestError, registration};
+use super::{Caller, RequestError};
 use crate::generated::alias::spec::Parent;
 use crate::generated::{
     self as rpc, RegisterResourceRequest, SourcePosition, alias,
     register_resource_request as nested,
 };
+use crate::place::SourceFiles;
 
-fn caller(nodejs: bool) -> Caller<'static> {
-    Caller {
-        nodejs,
-        root: Path::new("/work/shop"),
-    }
+/// What a request of a program becomes.
+fn registration(
+    request: RegisterResourceRequest,
+    nodejs: bool,
+) -> Result<Registration, RequestError> {
+    let sources = &SourceFiles::new(Path::new("/work/shop"));
+    super::registration(request, &Caller { nodejs, sources })
 }
 
 fn request() -> RegisterResourceRequest {
@@ -40,7 +43,7 @@ fn parent_of(spec_parent: Option<Parent>, nodejs: bool, alias_specs: bool) -> Al
         alias_specs,
         ..request()
     };
-    let registration = registration(request, &caller(nodejs)).expect("a valid request");
+    let registration = registration(request, nodejs).expect("a valid request");
     match registration.options.aliases.as_slice() {
         [Alias::Parts { parent, .. }] => parent.clone(),
         other => panic!("{other:?}"),
@@ -79,9 +82,7 @@ fn delete_before_replace_counts_when_it_is_defined_or_true() {
             delete_before_replace: value,
             ..request()
         };
-        let options = registration(request, &caller(false))
-            .expect("valid")
-            .options;
+        let options = registration(request, false).expect("valid").options;
         assert_eq!(options.delete_before_replace, expected);
     }
 }
@@ -97,9 +98,7 @@ fn positions_inside_the_project_are_kept_and_others_are_not() {
             }),
             ..request()
         };
-        let options = registration(request, &caller(false))
-            .expect("valid")
-            .options;
+        let options = registration(request, false).expect("valid").options;
         options.source_position
     };
     assert_eq!(
@@ -126,7 +125,7 @@ fn what_is_malformed_or_unsupported_is_named() {
         remote: true,
         ..request()
     };
-    let error = |request| registration(request, &caller(false)).expect_err("refused");
+    let error = |request| registration(request, false).expect_err("refused");
     assert!(matches!(error(bad_parent), RequestError::Urn(_, text) if text == "nonsense"));
     assert!(matches!(error(bad_timeout), RequestError::Timeout(_, text) if text == "5"));
     assert!(matches!(error(remote), RequestError::Unsupported(..)));

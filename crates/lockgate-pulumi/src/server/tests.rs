@@ -23,6 +23,7 @@ use super::*;
 use crate::assets::Folders;
 use crate::generated::{LogRequest, RegisterResourceRequest, ResourceInvokeRequest};
 use crate::monitor::Deployment;
+use crate::place::SourceFiles;
 
 /// An engine that answers by the name of the resource.
 struct Scripted;
@@ -84,6 +85,7 @@ async fn world() -> World {
             root: "/".into(),
             program: "/".into(),
         }),
+        sources: SourceFiles::new("/".as_ref()),
         progress: Arc::clone(&progress),
         released: CancellationToken::new(),
     });

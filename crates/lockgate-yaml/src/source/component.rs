@@ -22,7 +22,7 @@ impl Run<'_> {
         given: &mut BTreeMap<String, Tracked>,
         evaluator: &Evaluator<'_>,
     ) -> Result<(), Ended> {
-        let body = &self.shared.components[component].program;
+        let body = &self.shared.program.components[component].program;
         let place = |name: &str| match &entry.kind {
             EntryKind::Resource(resource) => match &resource.properties {
                 Properties::Map(entries) => {
@@ -77,11 +77,13 @@ impl Run<'_> {
             return Err(Ended::Reported);
         };
         let instance = Instance {
+            component,
+            declared: self.declared(index),
             urn: urn.clone(),
             name,
             inputs,
         };
-        let checked = &self.shared.components[component];
+        let checked = &self.shared.program.components[component];
         let inner = Run::new(checked, self.shared, Some(instance));
         // A scope within a scope: the future would have no size otherwise.
         let body = Box::pin(inner.body())

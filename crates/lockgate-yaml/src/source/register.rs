@@ -42,6 +42,7 @@ impl Run<'_> {
         let file = self.file(entry.file);
         let lines = &self.shared.lines[entry.file];
         options.source_position = Some(lines.position(file, entry.span));
+        options.places = Some(self.declared(index));
         let mut name = resource
             .logical_name
             .as_deref()

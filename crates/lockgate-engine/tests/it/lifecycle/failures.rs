@@ -1,9 +1,13 @@
 //! Failing providers: refusals, partial results, lost answers, and the run after.
 
+use std::sync::Arc;
+
+use lockgate_diag::{Label, SourceFile, Span};
 use lockgate_engine::Operation;
 use lockgate_engine::event::RunResult;
-use lockgate_engine::source::Alias;
+use lockgate_engine::source::{Alias, Places};
 use lockgate_model::resource::PendingKind;
+use parking_lot::Mutex;
 
 use crate::program::{Stack, program, res, urn};
 use crate::world::Failure;
@@ -48,6 +52,45 @@ async fn check_failures_name_the_property() {
     assert_eq!(ran.errors(), ["LG0244"]);
     let message = &ran.diagnostics().next().expect("one").message;
     assert!(message.contains("property `bad`"), "{message}");
+}
+
+/// Notes what it is asked for.
+#[derive(Debug, Default)]
+struct Asked(Mutex<Vec<String>>);
+
+impl Places for Asked {
+    fn find(&self, property: &str) -> Vec<Label> {
+        self.0.lock().push(property.to_owned());
+        vec![Label {
+            file: SourceFile::new("main", "a: 1"),
+            span: Span::new(0, 1),
+            text: String::new(),
+        }]
+    }
+}
+
+#[tokio::test]
+async fn places_are_asked_for_errors_only() {
+    let mut stack = Stack::default();
+    let asked = Arc::new(Asked::default());
+    let placed = |name: &str, bad: Option<&str>| {
+        let places = Arc::clone(&asked);
+        let made = res(name).options(move |o| o.places = Some(places));
+        match bad {
+            Some(property) => made.set(property, 1.0),
+            None => made,
+        }
+    };
+    let wanted = vec![placed("a", None), placed("b", None)];
+    stack.up(program(wanted)).await.good();
+    assert_eq!(*asked.0.lock(), [""; 0]);
+    let wanted = vec![placed("a", None), placed("b", Some("bad"))];
+    let ran = stack.up(program(wanted)).await;
+    assert_eq!(ran.errors(), ["LG0244"]);
+    let told = ran.diagnostics().next().expect("one");
+    assert_eq!(told.labels.len(), 1);
+    assert_eq!(told.hints, ["correct `bad` at the marked place"]);
+    assert_eq!(*asked.0.lock(), ["bad"]);
 }
 
 #[tokio::test]
