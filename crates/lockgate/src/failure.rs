@@ -1,5 +1,5 @@
-//! How a command fails, and with which exit code: 1 the operation failed, 2 usage or file error,
-//! 3 changes were found, 130 interrupted.
+//! How a command fails, and with which exit code: 1 the operation failed, 2 the command, a file or
+//! the program is wrong, 3 changes were found, 130 interrupted (`docs/reference/exit-codes.md`).
 
 use std::process::ExitCode;
 
@@ -10,7 +10,7 @@ use crate::printer::Printer;
 /// Why a command did not succeed.
 #[derive(Debug)]
 pub(crate) enum CommandError {
-    /// Wrong use or a wrong file; nothing was touched.
+    /// Wrong use, a wrong file or a wrong program; nothing was touched.
     Usage(Vec<Diagnostic>),
     /// The operation failed; it said so already or says it here.
     Failed(Vec<Diagnostic>),

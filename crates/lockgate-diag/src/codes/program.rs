@@ -25,7 +25,7 @@ codes! {
     DUPLICATE_URN = "LG0241", "two resources have one URN", "Type, name and parents together name a resource; rename one of the two.";
     UNKNOWN_PARENT = "LG0242", "a parent or dependency was not registered in this run", "The program must register a resource before another one can refer to it.";
     ALIAS_CONFLICT = "LG0243", "two resources claim one earlier identity", "Only one resource can continue an entry of the state; remove the alias from the other.";
-    CHECK_FAILED = "LG0244", "a provider refused the properties of a resource", "The provider names the property and what it expects.";
+    CHECK_FAILED = "LG0244", "a provider refused the properties of a resource", "The provider names the property and what it expects; the mark shows where the program gives it, or the line that makes the resource. Nothing is done to the resource. A run that has changed nothing by then ends with exit code 2, as for any other mistake in a program.";
     STEP_FAILED = "LG0245", "a step failed", "The provider refused or could not carry out the operation. Everything done before is in the state; correct the cause and run again.";
     OUTCOME_UNKNOWN = "LG0246", "the outcome of a step is unknown", "The answer of the provider was lost. The operation stays pending in the state; the next run repeats it with the same key, so nothing is made twice.";
     PROTECTED = "LG0247", "a protected resource would be deleted", "Remove `protect` from the resource and run `lockgate up`, then delete it.";

@@ -8,7 +8,7 @@ mod session;
 use std::io::{self, BufRead as _, IsTerminal as _};
 use std::sync::Arc;
 
-use lockgate_diag::{Diagnostic, codes};
+use lockgate_diag::{Code, Diagnostic, codes};
 use lockgate_engine::event::RunResult;
 use lockgate_engine::{
     DeleteGuard, Import, Interrupts, Operation, Options, Plan, Providers, RunOutcome, RunRequest,
@@ -51,7 +51,7 @@ pub(crate) async fn preview(app: &App, args: &Preview) -> Result<(), CommandErro
     let (outcome, display) = run
         .once(Operation::Preview, base, style, None, false)
         .await?;
-    verdict(app, &outcome, &display)?;
+    verdict(app, Operation::Preview, (&outcome, &display))?;
     if style == Style::Plan {
         app.printer.line(&plan::counts(&outcome.summary))?;
     }
@@ -181,7 +181,7 @@ impl Engine<'_> {
             Ok(pair) => pair,
             Err(error) => return nothing(Err(error)),
         };
-        if let Err(error) = verdict(self.app, &foretold, &display) {
+        if let Err(error) = verdict(self.app, operation, (&foretold, &display)) {
             return nothing(Err(error));
         }
         if !self.app.printer.json() {
@@ -226,7 +226,7 @@ impl Engine<'_> {
         let base = self.session.base();
         match self.once(operation, base, style, Some(plan), true).await {
             Ok((outcome, display)) => {
-                let result = match verdict(self.app, &outcome, &display) {
+                let result = match verdict(self.app, operation, (&outcome, &display)) {
                     Ok(()) => {
                         let made = display.take_made();
                         after::report(self.app, self.session, &outcome, &made, &self.imports)
@@ -254,8 +254,7 @@ impl Engine<'_> {
         journaled: bool,
     ) -> Result<(RunOutcome, Arc<Display>), CommandError> {
         let app = self.app;
-        let needs_program = matches!(operation, Operation::Preview | Operation::Up);
-        let source = if needs_program {
+        let source = if needs_program(operation) {
             Some(self.session.source(app, self.args)?)
         } else {
             None
@@ -321,6 +320,10 @@ impl Engine<'_> {
     }
 }
 
+const fn needs_program(operation: Operation) -> bool {
+    matches!(operation, Operation::Preview | Operation::Up)
+}
+
 /// Whether anything is made, changed or deleted. Looking at what others manage is no change.
 fn has_changes(outcome: &RunOutcome) -> bool {
     let quiet = [StepOp::Same, StepOp::Read, StepOp::ReadReplacement].map(StepOp::as_str);
@@ -329,7 +332,11 @@ fn has_changes(outcome: &RunOutcome) -> bool {
 }
 
 /// Prints what went wrong and turns it into the exit code.
-fn verdict(app: &App, outcome: &RunOutcome, display: &Display) -> Result<(), CommandError> {
+fn verdict(
+    app: &App,
+    operation: Operation,
+    (outcome, display): (&RunOutcome, &Display),
+) -> Result<(), CommandError> {
     let diagnostics = display.take_diagnostics();
     match outcome.summary.result {
         RunResult::Succeeded => {
@@ -340,18 +347,38 @@ fn verdict(app: &App, outcome: &RunOutcome, display: &Display) -> Result<(), Com
             app.printer.diagnostics(&diagnostics);
             Err(CommandError::Interrupted)
         }
-        // A program that was never run is a file error; a failed resource is a failed operation.
-        RunResult::Failed if is_program_error(outcome, &diagnostics) => {
+        // A wrong program that changed nothing is a file error; a failed resource is a failed
+        // operation.
+        RunResult::Failed if is_program_error(operation, outcome, &diagnostics) => {
             Err(CommandError::Usage(diagnostics))
         }
         RunResult::Failed => Err(CommandError::Failed(diagnostics)),
     }
 }
 
-fn is_program_error(outcome: &RunOutcome, diagnostics: &[Diagnostic]) -> bool {
-    !has_changes(outcome)
-        && !diagnostics.is_empty()
-        && diagnostics.iter().all(|d| !d.labels.is_empty())
+/// What the engine finds wrong with the declaration of a resource. It has no place where the text
+/// of the program cannot be read.
+const MISTAKES: &[Code] = &[
+    codes::program::CHECK_FAILED,
+    codes::program::DUPLICATE_URN,
+    codes::program::UNKNOWN_PARENT,
+    codes::program::ALIAS_CONFLICT,
+    codes::program::BAD_OPTION,
+    codes::program::PROVIDER_MISSING,
+];
+
+/// Whether all that is wrong is the program, and nothing was changed: a preview only foretells.
+fn is_program_error(
+    operation: Operation,
+    outcome: &RunOutcome,
+    diagnostics: &[Diagnostic],
+) -> bool {
+    let has_program = needs_program(operation);
+    let is_mistake =
+        |d: &Diagnostic| !d.labels.is_empty() || has_program && MISTAKES.contains(&d.code);
+    let mut errors = diagnostics.iter().filter(|d| d.is_error()).peekable();
+    let untouched = outcome.summary.preview || !has_changes(outcome);
+    untouched && errors.peek().is_some() && errors.all(is_mistake)
 }
 
 /// Asks on the terminal.

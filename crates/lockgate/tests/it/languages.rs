@@ -15,7 +15,7 @@ use lockgate_testkit::{Output, World};
 use crate::support::{example as folder, exe, steps};
 
 /// A world with a program in one file and the packages of its language.
-fn program(language: Language, text: &str) -> Result<World> {
+pub(crate) fn program(language: Language, text: &str) -> Result<World> {
     let mut world = World::new(exe())?;
     languages::link(exe(), &mut world, language)?;
     let (runtime, file) = match language {
@@ -30,12 +30,22 @@ fn program(language: Language, text: &str) -> Result<World> {
     Ok(world)
 }
 
-/// Runs a program that must fail with `reason`, and checks that it lost nothing of the stack.
-fn fails_without_deletes(world: &World, file: &str, text: &str, reason: &str) -> Result<Output> {
+/// Runs a program that must fail with an exit code and a reason, and checks that it lost nothing
+/// of the stack.
+fn fails_without_deletes(
+    world: &World,
+    (file, text): (&str, &str),
+    (code, reason): (i32, &str),
+) -> Result<Output> {
     let before = managed(world)?;
     world.write(file, text)?;
     let failed = world.run(&["up", "--yes", "--allow-deletes"])?;
-    ensure!(failed.code == Some(1), "{:?}\n{}", failed.code, failed.talk);
+    ensure!(
+        failed.code == Some(code),
+        "{:?}\n{}",
+        failed.code,
+        failed.talk
+    );
     ensure!(
         failed.talk.contains(reason),
         "no {reason:?}: {}",

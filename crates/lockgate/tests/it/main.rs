@@ -8,6 +8,7 @@ mod faults;
 mod hello;
 mod images;
 mod languages;
+mod places;
 mod program;
 mod registries;
 mod secrets;

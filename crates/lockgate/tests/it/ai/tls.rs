@@ -150,10 +150,12 @@ fn mistakes_are_found_by_a_preview_that_names_resource_and_property() -> Result<
     let vendor = Vendor::start(Duration::ZERO)?;
     let world = world(&vendor, "https://127.0.0.1:1/v1", CERTIFICATES)?;
     let refused = |reason: &str| -> Result<()> {
-        let output = world.run(&["preview"])?.expect(1)?;
+        let output = world.run(&["preview"])?.expect(2)?;
         let place = "property `caCertificates` of `urn:pulumi:dev::ai::lockgate:ai:Vendor::vendor`";
         let told = format!("error[LG0244]: {place}: {reason}");
         assert!(output.talk.contains(&told), "{}", output.talk);
+        let shown = "\n  --> Pulumi.yaml:19:7\n   |\n19 |       caCertificates:\n";
+        assert!(output.talk.contains(shown), "{}", output.talk);
         Ok(())
     };
     world.write("ca.pem", "no certificate\n")?;

@@ -15,33 +15,36 @@ fn however_a_program_fails_nothing_is_deleted() -> Result<()> {
     world.run(&["up", "--yes"])?.expect(0)?;
     let pet = "const a = new random.RandomPet('a');\n";
     let cases = [
-        ("throw new Error('at once');\n".to_owned(), "at once"),
-        (format!("{pet}throw new Error('between');\n"), "between"),
+        ("throw new Error('at once');\n".to_owned(), (1, "at once")),
+        (
+            format!("{pet}throw new Error('between');\n"),
+            (1, "between"),
+        ),
         (
             format!("{pet}a.id.apply(() => {{ throw new Error('after all'); }});\n"),
-            "after all",
+            (1, "after all"),
         ),
         (
             format!("{pet}Promise.reject(new Error('not awaited'));\n"),
-            "not awaited",
+            (1, "not awaited"),
         ),
-        (format!("{pet}process.exit(0);\n"), "still active"),
-        (format!("{pet}process.exit(7);\n"), "exit code 7"),
+        (format!("{pet}process.exit(0);\n"), (1, "still active")),
+        (format!("{pet}process.exit(7);\n"), (1, "exit code 7")),
         (
             "process.kill(process.pid, 'SIGKILL');\n".to_owned(),
-            "signal 9",
+            (1, "signal 9"),
         ),
         (
             "new pulumi.CustomResource('nope:index:Thing', 's', {});\n".to_owned(),
-            "no package `nope`",
+            (2, "no package `nope`"),
         ),
         (
             "import * as gone from 'gone';\ngone.x;\n".to_owned(),
-            "gone",
+            (1, "gone"),
         ),
     ];
-    for (text, reason) in cases {
-        fails_without_deletes(&world, "index.ts", &format!("{IMPORTS}{text}"), reason)?;
+    for (text, end) in cases {
+        fails_without_deletes(&world, ("index.ts", &format!("{IMPORTS}{text}")), end)?;
     }
     Ok(())
 }

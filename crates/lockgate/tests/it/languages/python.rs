@@ -26,52 +26,58 @@ fn settled() -> Result<World> {
 fn however_a_program_fails_nothing_is_deleted() -> Result<()> {
     let world = settled()?;
     let cases = [
-        ("raise Exception('at once')\n", "at once"),
-        ("import nothing_like_this\n", "nothing_like_this"),
+        ("raise Exception('at once')\n", (1, "at once")),
+        ("import nothing_like_this\n", (1, "nothing_like_this")),
         (
             "random.RandomPet('a')\nraise Exception('between')\n",
-            "between",
+            (1, "between"),
         ),
         (
             "def later(_):\n    raise Exception('after all')\nrandom.RandomPet('a').id.apply(later)\n",
-            "after all",
+            (1, "after all"),
         ),
-        ("raise pulumi.RunError('for the user')\n", "for the user"),
+        (
+            "raise pulumi.RunError('for the user')\n",
+            (1, "for the user"),
+        ),
         (
             "import sys\nrandom.RandomPet('a')\nsys.exit(3)\n",
-            "sys.exit(3)",
+            (1, "sys.exit(3)"),
         ),
         (
             "import os\nrandom.RandomPet('a')\nos._exit(44)\n",
-            "exit code 44",
+            (1, "exit code 44"),
         ),
-        ("import os\nrandom.RandomPet('a')\nos._exit(0)\n", "LG0263"),
+        (
+            "import os\nrandom.RandomPet('a')\nos._exit(0)\n",
+            (1, "LG0263"),
+        ),
         (
             "import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n",
-            "signal 11",
+            (1, "signal 11"),
         ),
         (
             "class Strange(pulumi.CustomResource):\n    pass\nStrange('nope:index:Thing', 's', {})\n",
-            "no package `nope`",
+            (2, "no package `nope`"),
         ),
         (
             "pulumi.CustomResource('randm:index/randomPet:RandomPet', 's', {})\n",
-            "did you mean `random`",
+            (2, "did you mean `random`"),
         ),
         (
             "pulumi.CustomResource('random:index/randomPat:RandomPat', 's', {})\n",
-            "did you mean `random:index/randomPet:RandomPet`",
+            (1, "did you mean `random:index/randomPet:RandomPet`"),
         ),
         (
             "random.RandomPet('a')\nrandom.RandomPet('a')\n",
-            "registered already",
+            (2, "registered already"),
         ),
-        ("random.RandomString('s', length=-1)\n", "length"),
+        ("random.RandomString('s', length=-1)\n", (2, "length")),
     ];
-    for (index, (text, reason)) in cases.into_iter().enumerate() {
+    for (index, (text, end)) in cases.into_iter().enumerate() {
         // Python takes a file of the same size and second for the one it has compiled already.
         let text = format!("{IMPORTS}{text}{}\n", "#".repeat(index * 64));
-        fails_without_deletes(&world, "__main__.py", &text, reason)?;
+        fails_without_deletes(&world, ("__main__.py", &text), end)?;
     }
     Ok(())
 }
@@ -393,7 +399,7 @@ fn an_old_sdk_is_complete_when_it_exits_well_and_only_then() -> Result<()> {
     let world = program(Language::OldPython, &text)?;
     world.run(&["up", "--yes"])?.expect(0)?;
     let broken = format!("{IMPORTS}random.RandomPet('a')\nraise Exception('between')\n");
-    fails_without_deletes(&world, "__main__.py", &broken, "between")?;
+    fails_without_deletes(&world, ("__main__.py", &broken), (1, "between"))?;
     world.write("__main__.py", &format!("{IMPORTS}random.RandomPet('a')\n"))?;
     world.run(&["up", "--yes"])?.expect(0)?;
     assert_eq!(managed(&world)?, ["a"]);

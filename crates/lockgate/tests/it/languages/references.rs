@@ -96,7 +96,7 @@ fn a_stack_that_is_not_there_is_named_with_those_that_are() -> Result<()> {
         base(&world)?;
         world.run(&["up", "--yes"])?.expect(0)?;
         let text = text.replace("REF", "base/prdo");
-        let failed = fails_without_deletes(&world, file, &text, "no stack `base/prdo`")?;
+        let failed = fails_without_deletes(&world, (file, &text), (1, "no stack `base/prdo`"))?;
         for part in ["did you mean `base/prod`", "base/prod, x/dev"] {
             assert!(failed.talk.contains(part), "{}", failed.talk);
         }
