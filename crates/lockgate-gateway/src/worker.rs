@@ -49,8 +49,10 @@ pub(crate) fn run(
     phase: watch::Receiver<Phase>,
     done: oneshot::Sender<std::io::Result<Left>>,
 ) {
+    // Without signals and children, which would be looked after at every wait.
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
+        .enable_io()
+        .enable_time()
         .build();
     let result = runtime.and_then(|runtime| {
         let local = LocalSet::new();

@@ -172,7 +172,10 @@ fn streams(
     let bed = Bed::start()?;
     let node = Node::start(exe, &bed.vendor.url())?;
     if settings.has(Part::Streams) {
-        streams::measure(&bed.proxy(), &own(&node), settings.rounds, report)?;
+        let other = Node::start(exe, &bed.vendor.url())?;
+        let nodes = [&own(&node), &own(&other)];
+        streams::measure(&bed.proxy(), nodes, settings.rounds, report)?;
+        close(other, report)?;
     }
     if settings.has(Part::FirstEvent) {
         let way = |name, address, key, kind| Way {
