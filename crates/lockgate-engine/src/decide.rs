@@ -15,7 +15,7 @@ use crate::provider::{
     CheckFailure, CheckRequest, DiffChanges, DiffKind, DiffRequest, DiffResponse, PropertyDiff,
     ProviderError,
 };
-use crate::registry::ProviderHandle;
+use crate::registry::{ProviderHandle, with_hints};
 use crate::source::MonitorError;
 
 /// What a comparison found.
@@ -75,7 +75,7 @@ impl Engine {
         let response = provider
             .check(&self.call_context(&goal.urn), request)
             .await
-            .map_err(|error| self.report(provider_diagnostic("check", &goal.urn, &error)))?;
+            .map_err(|error| self.report(unchecked(goal, &error)))?;
         let mut last = None;
         for failure in response.failures {
             last = Some(self.report(refusal(goal, &failure)));
@@ -177,6 +177,16 @@ impl Engine {
             Err(error) => Err(self.report(provider_diagnostic("compare", urn, &error))),
         }
     }
+}
+
+/// Why properties could not be checked. A type that is not there is the program's mistake.
+fn unchecked(goal: &Goal, error: &ProviderError) -> Diagnostic {
+    if !matches!(error, ProviderError::UnknownType { .. }) {
+        return provider_diagnostic("check", &goal.urn, error);
+    }
+    let text = format!("resource `{}`: {error}", goal.urn.name());
+    let diagnostic = Diagnostic::error(codes::program::UNKNOWN_TYPE, text);
+    goal.options.place(with_hints(diagnostic, error), "")
 }
 
 /// What a provider refused, at its place in the program.

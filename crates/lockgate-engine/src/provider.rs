@@ -223,6 +223,14 @@ pub enum ProviderError {
     /// The run was interrupted.
     #[error("cancelled")]
     Cancelled,
+    /// The package has no resource of this type.
+    #[error("{message}")]
+    UnknownType {
+        /// What was looked for and where.
+        message: String,
+        /// A type of nearly this name.
+        hint: Option<String>,
+    },
     /// The type has no such operation.
     #[error("{0} is not supported")]
     Unsupported(String),

@@ -264,6 +264,7 @@ impl Engine {
 pub(crate) fn with_hints(diagnostic: Diagnostic, error: &ProviderError) -> Diagnostic {
     match error {
         ProviderError::Failed { hints, .. } => hints.iter().fold(diagnostic, Diagnostic::hint),
+        ProviderError::UnknownType { hint, .. } => hint.iter().fold(diagnostic, Diagnostic::hint),
         _ => diagnostic,
     }
 }

@@ -153,13 +153,12 @@ impl Package {
             (Some(schema), Some(kind)) => Ok((schema, kind.as_ref())),
             _ => {
                 let near = did_you_mean(token, self.kinds.keys().copied());
-                let hint = near.map(|near| format!("did you mean `{near}`"));
-                Err(ProviderError::Failed {
+                Err(ProviderError::UnknownType {
                     message: format!(
                         "package `{}` has no resource type `{token}`",
                         self.schema.name
                     ),
-                    hints: hint.into_iter().collect(),
+                    hint: near.map(|near| format!("did you mean `{near}`")),
                 })
             }
         }

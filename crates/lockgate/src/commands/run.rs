@@ -360,6 +360,7 @@ fn verdict(
 /// of the program cannot be read.
 const MISTAKES: &[Code] = &[
     codes::program::CHECK_FAILED,
+    codes::program::UNKNOWN_TYPE,
     codes::program::DUPLICATE_URN,
     codes::program::UNKNOWN_PARENT,
     codes::program::ALIAS_CONFLICT,

@@ -384,17 +384,23 @@ token('a')
     let twice = world.run(&["preview"])?.expect(2)?;
     ensure!(twice.talk.contains("error[LG0241]"), "{}", twice.talk);
     ensure!(twice.talk.contains("--> __main__.py:3:1"), "{}", twice.talk);
-    world.write(
-        "__main__.py",
-        "import pulumi\n\nclass Thing(pulumi.CustomResource):\n    def __init__(self, name):\n        super().__init__('nope:index:Thing', name, {})\n\nThing('s')\n",
-    )?;
-    let unknown = world.run(&["preview"])?.expect(2)?;
-    ensure!(unknown.talk.contains("error[LG0253]"), "{}", unknown.talk);
-    ensure!(
-        unknown.talk.contains("--> __main__.py:7:1"),
-        "{}",
-        unknown.talk
-    );
+    for (token, code, hint) in [
+        ("nope:index:Thing", "LG0253", ""),
+        (
+            "random:index/randomStrin:RandomStrin",
+            "LG0217",
+            "hint: did you mean `random:index/randomString:RandomString`",
+        ),
+    ] {
+        let text = format!(
+            "import pulumi\n\nclass Thing(pulumi.CustomResource):\n    def __init__(self, name):\n        super().__init__('{token}', name, {{}})\n\nThing('s')\n"
+        );
+        world.write("__main__.py", &text)?;
+        let unknown = world.run(&["preview"])?.expect(2)?;
+        for part in [&format!("error[{code}]"), "--> __main__.py:7:1", hint] {
+            ensure!(unknown.talk.contains(part), "no {part}: {}", unknown.talk);
+        }
+    }
     Ok(())
 }
 
