@@ -252,7 +252,7 @@ resources:
 
 #[test]
 fn what_the_engine_refuses_about_a_declaration_has_its_place() -> Result<()> {
-    let program = "name: shop\nruntime: yaml\nresources:\n  one:\n    type: random:RandomPet\n    name: pet\n  two:\n    type: random:RandomPet\n    name: pet\n";
+    let program = "name: shop\nruntime: yaml\nresources:\n  one:\n    type: random:RandomPet\n    name: pet\n  two:\n    type: random:RandomPet\n    name: pet\n    options: { dependsOn: ['${one}'] }\n";
     let world = world(program)?;
     world.run(&["stack", "init", "dev"])?.expect(0)?;
     let twice = world.run(&["preview"])?.expect(2)?;
@@ -379,7 +379,7 @@ token('a')
     // The engine's own findings have their line, too.
     world.write(
         "__main__.py",
-        "import pulumi_random as random\nrandom.RandomPet('a')\nrandom.RandomPet('a')\n",
+        "import pulumi, pulumi_random as random\nfirst = random.RandomPet('a')\nrandom.RandomPet('a', opts=pulumi.ResourceOptions(depends_on=[first]))\n",
     )?;
     let twice = world.run(&["preview"])?.expect(2)?;
     ensure!(twice.talk.contains("error[LG0241]"), "{}", twice.talk);

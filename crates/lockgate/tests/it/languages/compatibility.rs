@@ -171,8 +171,7 @@ fn python(features: &[&Feature], step: u32, strict: bool) -> String {
         let body = indented(feature.python);
         let _ = write!(text, "\n@feature('{}')\ndef _(out):\n{body}", feature.id);
     }
-    // Python takes a file of the same size and second for the one it has compiled already.
-    text + &"#".repeat(step as usize)
+    text
 }
 
 fn nodejs(head: &str, features: &[&Feature], step: u32, strict: bool) -> String {
