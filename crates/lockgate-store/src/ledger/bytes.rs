@@ -40,12 +40,13 @@ impl<'b> Bytes<'b> {
         Some(i64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
+    /// A count in its shortest form, the only one that is written.
     pub(super) fn count(&mut self) -> Option<u64> {
         let mut count = 0;
         for shift in (0..64).step_by(7) {
             let byte = self.byte()?;
             let bits = u64::from(byte & 0x7f);
-            if bits << shift >> shift != bits {
+            if bits << shift >> shift != bits || byte == 0 && shift > 0 {
                 return None;
             }
             count |= bits << shift;

@@ -11,7 +11,8 @@
 //!
 //! Counts are LEB128, texts follow their length, a request that is a UUID takes its sixteen bytes.
 //! Every start has its terms whole: damage to one entry takes nothing from the others. No kind and
-//! flags are `{`, with which the bodies of earlier releases begin.
+//! flags are `{`, with which the bodies of earlier releases begin. An entry has one binary body: a
+//! reader takes no flag without a meaning, no longer form of a count and no UUID as text.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -213,13 +214,14 @@ pub(crate) fn decode(body: &[u8], terms: &mut SharedTerms) -> Option<LedgerEntry
     let flags = bytes.byte()?;
     let request = match flags & TEXT_ID {
         0 => write_uuid(bytes.take(16)?.try_into().ok()?),
-        _ => bytes.text()?.into(),
+        _ => Arc::from(bytes.text().filter(|text| parse_uuid(text).is_none())?),
     };
     let attempt = u32::try_from(bytes.count()?).ok()?;
     let id = CallId { request, attempt };
     let marked = flags & MARKED != 0;
-    let entry = match flags & KIND {
-        STARTED => {
+    let (kind, more) = (flags & KIND, flags & !(KIND | TEXT_ID));
+    let entry = match kind {
+        STARTED if more & !MARKED == 0 => {
             let start = CallStart {
                 at: Timestamp(bytes.number()?),
                 stream: marked,
@@ -228,8 +230,10 @@ pub(crate) fn decode(body: &[u8], terms: &mut SharedTerms) -> Option<LedgerEntry
             };
             LedgerEntry::Started(id, start)
         }
-        PROGRESS => LedgerEntry::Progress(id, bytes.count()?),
-        SETTLED => LedgerEntry::Settled(id, read_end(&mut bytes, flags)?),
+        PROGRESS if more == 0 => LedgerEntry::Progress(id, bytes.count()?),
+        SETTLED if more & !(MARKED | HTTP_STATUS) == 0 => {
+            LedgerEntry::Settled(id, read_end(&mut bytes, flags)?)
+        }
         _ => return None,
     };
     bytes.rest().is_empty().then_some(entry)
@@ -259,7 +263,7 @@ fn read_seven(bytes: &mut Bytes<'_>) -> Option<[u64; 7]> {
     let mut counts = [0; 7];
     for (bit, count) in counts.iter_mut().enumerate() {
         if there >> bit & 1 == 1 {
-            *count = bytes.count()?;
+            *count = bytes.count().filter(|count| *count > 0)?;
         }
     }
     Some(counts)

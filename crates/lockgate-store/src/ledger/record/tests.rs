@@ -181,6 +181,27 @@ proptest! {
     }
 
     #[test]
+    fn an_entry_has_one_body(
+        entries in entries(),
+        places in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..4),
+        more in proptest::collection::vec(any::<u8>(), 0..2),
+    ) {
+        for entry in &entries {
+            let mut body = encode(entry).split_off(HEADER_BYTES);
+            for (place, value) in &places {
+                let place = place.index(body.len());
+                body[place] = *value;
+            }
+            body.extend(&more);
+            let Some(read) = decode(&body, &mut SharedTerms::default()) else {
+                continue;
+            };
+            let again = encode(&read).split_off(HEADER_BYTES);
+            prop_assert!(body.starts_with(b"{") || again == body, "{read:?} is also {body:02x?}");
+        }
+    }
+
+    #[test]
     fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
         read(&bytes);
         // As a body with a good checksum, which no disk makes by chance.
@@ -231,6 +252,46 @@ fn the_format_stays_as_it_is() {
     let golden = include_bytes!("../testdata/binary.ledger");
     assert_eq!(hex::encode(&bytes), hex::encode(golden));
     assert_eq!(read(golden), numbered(&entries));
+}
+
+#[test]
+fn a_second_body_of_an_entry_is_refused() {
+    let uuid = "01a22466-784a-702a-93a7-5e9ec0ed754e";
+    let text = |flags: u8, id: &str, rest: &[u8]| {
+        let id = id.as_bytes();
+        [&[flags, id.len() as u8], id, rest].concat()
+    };
+    let end = |rest: &[u8]| text(SETTLED | TEXT_ID, "r", &[&[1; 10][..], rest].concat());
+    let start = |flag: u8| {
+        let rest = [1, 0, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 1, 0];
+        text(STARTED | TEXT_ID | flag, "r", &rest)
+    };
+    let reads = |body: &[u8]| decode(body, &mut SharedTerms::default()).is_some();
+    let fine = [
+        text(PROGRESS | TEXT_ID, "r", &[1, 0x80, 1]),
+        end(&[1, 5]),
+        start(0),
+        start(MARKED),
+    ];
+    for body in fine {
+        assert!(reads(&body), "{body:02x?}");
+    }
+    let second = [
+        // A longer form of a count.
+        text(PROGRESS | TEXT_ID, "r", &[1, 0x81, 0]),
+        text(PROGRESS | TEXT_ID, "r", &[0x81, 0x80, 0, 1]),
+        // A count of zero that is said to be another.
+        end(&[1, 0]),
+        // A UUID as text.
+        text(PROGRESS | TEXT_ID, uuid, &[1, 1]),
+        // Flags without a meaning.
+        text(PROGRESS | TEXT_ID | MARKED, "r", &[1, 1]),
+        text(PROGRESS | TEXT_ID | 0x80, "r", &[1, 1]),
+        start(HTTP_STATUS),
+    ];
+    for body in second {
+        assert!(!reads(&body), "{body:02x?}");
+    }
 }
 
 #[test]
