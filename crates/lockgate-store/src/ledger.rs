@@ -117,7 +117,7 @@ struct Writer {
 struct Reader {
     segment: u64,
     at: u64,
-    /// Number of the last entry.
+    /// Entries up to this number were read, or are lost.
     last: u64,
     /// Segments with damage that are not aside yet.
     damaged: BTreeSet<u64>,
@@ -203,7 +203,7 @@ impl Journal {
     }
 
     /// The next entries with their numbers; empty when there are none. [`Journal::seen`] moves on.
-    /// What is damaged is told to the log and passed over. `terms` makes one object of those that
+    /// What is damaged or missing is told to the log and passed over. `terms` makes one object of those that
     /// are the same.
     pub(crate) fn read(&self, terms: &mut SharedTerms) -> io::Result<Batch> {
         let (mut segment, mut at, mut last) = {
@@ -220,7 +220,7 @@ impl Journal {
             };
             if !known {
                 match successor {
-                    Some(next) => (segment, at) = (next, 0),
+                    Some(next) => (segment, at, last) = (next, 0, last.max(next - 1)),
                     None => return Ok(Batch::new(Vec::new(), segment, at, last)),
                 }
                 continue;
@@ -229,25 +229,35 @@ impl Journal {
             let bytes = segment::read(&path, at)?;
             let mut entries = Vec::new();
             let mut used = 0;
-            while let Some((frame, number, body)) = record::frame(&bytes[used..]) {
+            while let Some((frame, number, body)) = segment::entry(&bytes[used..], last) {
+                if number > last + 1 {
+                    self.missing(segment, at + used as u64);
+                }
                 match record::decode(body, terms) {
                     Some(entry) => entries.push((number, entry)),
                     None => self.damaged(segment, at + used as u64, frame),
                 }
                 used += frame;
-                last = last.max(number);
+                last = number;
             }
             at += used as u64;
             match successor {
+                // Entries of another release only: there may be more behind them.
+                _ if used > 0 && entries.is_empty() => {}
                 // Nobody writes here any more, so what is no entry is the end or damage.
                 Some(next) if used == 0 => {
                     let rest = segment::read_rest(&path, at)?;
-                    match segment::next(&rest, last.max(segment - 1)) {
+                    match segment::next(&rest, last) {
                         Next::Damage { size } => {
                             self.damaged(segment, at, size);
                             at += size as u64;
                         }
-                        Next::Entry { .. } | Next::End => (segment, at) = (next, 0),
+                        Next::Entry { .. } | Next::End => {
+                            if next > last + 1 {
+                                self.missing(segment, at);
+                            }
+                            (segment, at, last) = (next, 0, last.max(next - 1));
+                        }
                     }
                 }
                 _ => return Ok(Batch::new(entries, segment, at, last)),
@@ -309,6 +319,18 @@ impl Journal {
             bytes = size,
             "a segment of the ledger is damaged: calls may be missing; the file is kept aside"
         );
+    }
+
+    /// Tells that entries before this place are not there, unless damage that was told took them.
+    fn missing(&self, segment: u64, at: u64) {
+        if self.reader.lock().damaged.insert(segment) {
+            let file = segment::path(&self.folder, segment);
+            tracing::error!(
+                file = %file.display(),
+                offset = at,
+                "entries of the ledger are missing: calls may be missing; the file is kept aside"
+            );
+        }
     }
 
     /// Begins a new segment.

@@ -10,6 +10,6 @@ codes! {
     BAD_VENDOR_KEY = "LG0607", "the key of a vendor cannot be sent", "A vendor's key travels in a header: it is printable ASCII without spaces and not empty.";
     BAD_AI_ROUTE = "LG0608", "an AI route has backends or no models", "On an AI route models answer, so it names at least one model and no backend.";
     LEDGER = "LG0609", "the ledger of AI calls cannot be used", "Every call to a vendor leaves a durable row. The causes say what the ledger's folder or database refused; a full or failing disk is the usual reason.";
-    LEDGER_DAMAGED = "LG0620", "files of the ledger are damaged", "A segment of the ledger held bytes that are no entry: the disk changed them, or the machine died while they were written. Whole entries before and after them are counted. The file stays in the ledger's folder as `*.damaged` until somebody removes it; the node's log names file and offset.";
+    LEDGER_DAMAGED = "LG0620", "files of the ledger are damaged", "A segment of the ledger held bytes that are no entry, or not all of its entries: the disk changed them, or the machine died while they were written. Whole entries before and after them are counted. The file stays in the ledger's folder as `*.damaged` until somebody removes it; the node's log names file and offset.";
     LEDGER_BEHIND = "LG0621", "the database takes no entries of the ledger", "Calls are recorded in the ledger's files first and in the node's database soon after. The database refuses at the moment, so reports lack the newest calls; nothing is lost, and they appear once it works again.";
 }

@@ -27,10 +27,16 @@ pub(super) enum Next {
     End,
 }
 
+/// The entry that `bytes` begin with: its size, number and body. Numbers rise, so one that is not
+/// above `last`, the number before, is what some disk wrote twice.
+pub(super) fn entry(bytes: &[u8], last: u64) -> Option<(usize, u64, &[u8])> {
+    record::frame(bytes).filter(|(_, number, _)| *number > last)
+}
+
 /// Looks at `bytes`, which reach to the end of a segment that nobody writes. `last` is the number
 /// of the entry before.
 pub(super) fn next(bytes: &[u8], last: u64) -> Next {
-    if let Some((size, number, _)) = record::frame(bytes) {
+    if let Some((size, number, _)) = entry(bytes, last) {
         return Next::Entry { size, number };
     }
     let Some(written) = bytes.iter().rposition(|b| *b != 0) else {
@@ -46,18 +52,23 @@ pub(super) fn next(bytes: &[u8], last: u64) -> Next {
     }
 }
 
-/// The largest number in a segment that nobody writes; less than `first` when it has no entry.
+/// The largest number in a segment that nobody writes; less than `first` when nothing was written.
+/// Damage without an entry counts as the first one, so that no new segment takes its file.
 pub(super) fn last_number(folder: &Path, first: u64) -> io::Result<u64> {
     let bytes = fs_err::read(path(folder, first))?;
     let (mut at, mut last) = (0, first - 1);
+    let mut least = last;
     loop {
         match next(&bytes[at..], last) {
             Next::Entry { size, number } => {
                 at += size;
-                last = last.max(number);
+                last = number;
             }
-            Next::Damage { size } => at += size,
-            Next::End => return Ok(last),
+            Next::Damage { size } => {
+                at += size;
+                least = first;
+            }
+            Next::End => return Ok(last.max(least)),
         }
     }
 }

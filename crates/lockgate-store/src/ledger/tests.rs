@@ -69,6 +69,7 @@ fn all(journal: &Journal) -> Vec<(u64, LedgerEntry)> {
         let batch = journal.read(&mut terms).unwrap();
         let last = batch.entries.last().map(|(number, _)| *number);
         journal.seen(batch.position);
+        assert!(last.is_some() || journal.is_seen(), "more is not found");
         journal.remove_before(last.unwrap_or(0) + 1).unwrap();
         found.extend(batch.entries);
     }
@@ -157,6 +158,100 @@ fn damage_takes_only_what_it_hit_and_its_file_is_kept() {
         let names = segment::list_aside(folder.path()).unwrap();
         assert_eq!(names, [1], "byte {at}");
     }
+}
+
+/// A ledger of four entries, its file, and where each entry begins and the last one ends.
+fn four() -> (tempfile::TempDir, PathBuf, Vec<usize>) {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+    let mut places = vec![0];
+    for n in 0..4 {
+        journal.append(&started(n)).unwrap();
+        places.push(usize::try_from(journal.writer.lock().at).unwrap());
+    }
+    let path = segment::path(folder.path(), 1);
+    (folder, path, places)
+}
+
+fn numbers(found: &[(u64, LedgerEntry)]) -> Vec<u64> {
+    found.iter().map(|(number, _)| *number).collect()
+}
+
+#[test]
+fn an_entry_that_stands_twice_is_read_once() {
+    let (folder, path, places) = four();
+    let mut bytes = fs_err::read(&path).unwrap();
+    let first = bytes[..places[1]].to_vec();
+    bytes.splice(places[3]..places[3], first);
+    fs_err::write(&path, bytes).unwrap();
+    let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+    journal.append(&settled(9)).unwrap();
+    assert_eq!(numbers(&all(&journal)), [1, 2, 3, 4, 5]);
+    assert_eq!(journal.health().damaged, 1);
+}
+
+#[test]
+fn entries_that_are_gone_without_a_trace_are_told() {
+    for gone in [1..2, 2..4] {
+        let (folder, path, places) = four();
+        let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+        journal.append(&settled(9)).unwrap();
+        drop(journal);
+        let mut bytes = fs_err::read(&path).unwrap();
+        bytes.drain(places[gone.start]..places[gone.end]);
+        fs_err::write(&path, bytes).unwrap();
+        let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+        let found = numbers(&all(&journal));
+        assert_eq!(found.len(), 5 - gone.len(), "{found:?}");
+        assert_eq!(journal.health().damaged, 1, "{gone:?}");
+    }
+}
+
+#[test]
+fn a_segment_of_nothing_but_damage_is_kept() {
+    let (folder, path, places) = four();
+    let mut bytes = fs_err::read(&path).unwrap();
+    for at in &places[..4] {
+        bytes[at + 4] ^= 0x80;
+    }
+    fs_err::write(&path, &bytes).unwrap();
+    let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+    assert_eq!(all(&journal), []);
+    assert_eq!(fs_err::read(&path).unwrap(), bytes);
+    journal.append(&settled(9)).unwrap();
+    assert_eq!(all(&journal), [(2, settled(9))]);
+    assert_eq!(journal.health().damaged, 1);
+    let aside = path.with_extension("damaged");
+    journal.remove_before(3).unwrap();
+    assert_eq!(fs_err::read(&aside).unwrap(), bytes);
+}
+
+#[test]
+fn what_was_applied_and_is_lost_leaves_nothing_to_read() {
+    let (folder, path, places) = four();
+    let mut bytes = fs_err::read(&path).unwrap();
+    bytes[places[3]..].fill(0);
+    fs_err::write(&path, bytes).unwrap();
+    let journal = Journal::open(folder.path(), NINE, 4, None).unwrap();
+    assert_eq!(numbers(&all(&journal)), [1, 2, 3]);
+    assert!(journal.is_seen());
+}
+
+#[test]
+fn entries_of_a_later_release_hide_none_behind_them() {
+    let (folder, path, places) = four();
+    let mut bytes = fs_err::read(&path).unwrap();
+    for (number, place) in (1..).zip(places.windows(2)) {
+        let frame = &mut bytes[place[0]..place[1]];
+        frame[record::HEADER_BYTES] = 9;
+        record::seal(frame, number);
+    }
+    fs_err::write(&path, bytes).unwrap();
+    let journal = Journal::open(folder.path(), NINE, 0, None).unwrap();
+    journal.append(&settled(9)).unwrap();
+    let batch = journal.read(&mut SharedTerms::default()).unwrap();
+    assert_eq!(batch.entries, [(5, settled(9))]);
+    assert_eq!(journal.health().damaged, 1);
 }
 
 #[test]
