@@ -20,6 +20,9 @@ mod seal;
 mod sqlite;
 mod totals;
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
+
 pub use audit::{Act, AuditRow};
 pub use key::{NodeKey, NodeKeyError};
 pub use ledger::{FaultHook, Journal, JournalLimits, LEDGER_FAULT_POINTS};
