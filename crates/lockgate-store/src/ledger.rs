@@ -203,8 +203,8 @@ impl Journal {
     }
 
     /// The next entries with their numbers; empty when there are none. [`Journal::seen`] moves on.
-    /// What is damaged or missing is told to the log and passed over. `terms` makes one object of those that
-    /// are the same.
+    /// What is damaged or missing is told to the log and passed over. `terms` makes one object of
+    /// those that are the same.
     pub(crate) fn read(&self, terms: &mut SharedTerms) -> io::Result<Batch> {
         let (mut segment, mut at, mut last) = {
             let reader = self.reader.lock();
