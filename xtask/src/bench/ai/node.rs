@@ -91,7 +91,8 @@ impl Node {
 
     /// An error unless the newest calls have rows of the vendor's tokens and a price.
     pub(super) fn check_rows(&self) -> Result<()> {
-        let usage = ["ai", "calls", "--json", "--limit", "10"];
+        // More than there are connections: all of those may have been cut at the end.
+        let usage = ["ai", "calls", "--json", "--limit", "1000"];
         let rows = self.world.run(&usage)?.expect(0)?.json()?;
         let rows = rows["calls"].as_array().context("no list of calls")?;
         ensure!(!rows.is_empty(), "no call has a row");
