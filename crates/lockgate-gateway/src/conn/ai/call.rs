@@ -54,18 +54,18 @@ impl Call {
         })
     }
 
+    /// Takes note of the tokens that the vendor has written; whether there are more of them.
+    pub(super) fn note(&mut self, output: u64) -> bool {
+        let more = output > self.output;
+        self.output = self.output.max(output);
+        more
+    }
+
     /// Records how many tokens were seen, before they are passed on. A ledger that is full keeps
     /// room for ends only: then a node that dies now would know less of this call.
     pub(super) fn progress(&mut self, output: u64) {
-        if output > self.output && !self.settled {
-            self.output = output;
-            let entry = LedgerEntry::Progress(self.id.clone(), output);
-            let _ = self
-                .core
-                .shared
-                .ledger
-                .as_ref()
-                .map(|ledger| ledger.append(&entry));
+        if self.note(output) && !self.settled {
+            let _ = append(&self.core, &LedgerEntry::Progress(self.id.clone(), output));
         }
     }
 

@@ -210,7 +210,7 @@ impl<'p> Relay<'p> {
             Ok(()) => Ok(self.done(conn)),
             Err(failure) => {
                 let seen = events.seen();
-                self.call.progress(seen.output_chunks);
+                self.call.note(seen.output_chunks);
                 self.call.cut(&failure, seen.usage)?;
                 let tell = self.begun
                     && failure.kind != Kind::Gone
@@ -244,7 +244,6 @@ impl<'p> Relay<'p> {
                     self.upstream.input.consume(n);
                 }
                 Read::Wait => {
-                    self.call.progress(events.seen().output_chunks);
                     self.pass_on(conn, trace, events, &mut ready).await?;
                     self.wait(conn).await?;
                 }
@@ -252,12 +251,11 @@ impl<'p> Relay<'p> {
             }
         }
         let seen = events.seen();
-        self.call.progress(seen.output_chunks);
         if !seen.done && !seen.failed {
             self.pass_on(conn, trace, events, &mut ready).await?;
             return Err(Failure::because(Kind::Truncated, "its stream has no end"));
         }
-        self.settle_stream(events)?;
+        self.record(events)?;
         self.put(conn, trace, &ready);
         self.finish(conn, trace).await
     }
@@ -273,20 +271,24 @@ impl<'p> Relay<'p> {
         if ready.is_empty() {
             return Ok(());
         }
-        self.settle_stream(events)?;
+        self.record(events)?;
         self.put(conn, trace, ready);
         ready.clear();
         self.flush(conn, trace).await
     }
 
-    /// Settles a stream that has told its end.
-    fn settle_stream(&mut self, events: &EventStream) -> Result<(), Failure> {
+    /// Records what a stream has told so far, before it is passed on: its end, or how far it is.
+    fn record(&mut self, events: &EventStream) -> Result<(), Failure> {
         let seen = events.seen();
+        if seen.failed || seen.done {
+            self.call.note(seen.output_chunks);
+        }
         if seen.failed {
             self.call.settle(CallStatus::VendorError, seen.usage)
         } else if seen.done {
             self.call.settle(CallStatus::Ok, seen.usage)
         } else {
+            self.call.progress(seen.output_chunks);
             Ok(())
         }
     }

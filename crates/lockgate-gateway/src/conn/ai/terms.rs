@@ -28,7 +28,7 @@ struct Key {
     /// Addresses of the key's id and of the lane.
     api_key: Option<usize>,
     lane: usize,
-    operation: u8,
+    operation: Operation,
 }
 
 impl KnownTerms {
@@ -52,7 +52,7 @@ impl KnownTerms {
             route,
             api_key: trace.api_key.as_ref().map(|id| id.as_ptr() as usize),
             lane: std::ptr::from_ref(lane) as usize,
-            operation: operation as u8,
+            operation,
         };
         // A price changes with the day.
         let price = lane.vendor.prices.find(&lane.vendor_model, trace.at);
