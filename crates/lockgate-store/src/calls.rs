@@ -47,7 +47,6 @@ impl SqliteStore {
         let journal = Journal::open(folder, limits, applied, hook).map_err(ledger)?;
         let journal = Arc::clone(self.ledger.get_or_init(|| Arc::new(journal)));
         self.applier.lock().await.begin(applied);
-        self.apply_ledger().await?;
         self.recover_calls(&journal, now).await?;
         Ok(journal)
     }
@@ -157,6 +156,7 @@ impl SqliteStore {
         Ok(())
     }
 
+    /// Applies what a dead node left, and settles what it left open.
     async fn recover_calls(&self, journal: &Journal, now: Timestamp) -> Result<(), StoreError> {
         const OPERATION: &str = "settle the calls of a node that died";
         self.apply_open().await?;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::ledger::record::SharedTerms;
 use lockgate_model::ai::{
     CallEnd, CallId, CallRow, CallStart, CallStatus, CallTerms, Cost, LedgerEntry, Usage,
 };
+
+use crate::ledger::record::SharedTerms;
 
 /// Calls under way that are kept in memory; when there are more, all of them move to SQL.
 const OPEN_MAX: usize = 64 * 1024;
