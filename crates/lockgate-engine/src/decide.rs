@@ -204,12 +204,11 @@ fn refusal(goal: &Goal, failure: &CheckFailure) -> Diagnostic {
     let text = format!("{subject}: {}", failure.reason);
     let diagnostic = Diagnostic::error(codes::program::CHECK_FAILED, text);
     let placed = goal.options.place(diagnostic, &failure.property);
-    let hint = match placed.labels.is_empty() {
-        true => format!(
-            "correct {wrong} where the program declares `{}`",
-            goal.urn.name()
-        ),
-        false => format!("correct {wrong} at the marked place"),
+    let hint = if placed.labels.is_empty() {
+        let name = goal.urn.name();
+        format!("correct {wrong} where the program declares `{name}`")
+    } else {
+        format!("correct {wrong} at the marked place")
     };
     placed.hint(hint)
 }

@@ -260,6 +260,9 @@ pub enum CallStatus {
 macro_rules! words {
     ($kind:ident { $($variant:ident = $word:literal),* $(,)? }) => {
         impl $kind {
+            /// Every value.
+            pub const ALL: &'static [Self] = &[$(Self::$variant),*];
+
             /// Its stable word.
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }

@@ -96,7 +96,7 @@ impl<'b> Choices<'b> {
             alias: self.text(),
             vendor: self.text(),
             vendor_model: self.text(),
-            operation: [Operation::Chat, Operation::Embeddings][usize::from(there >> 2 & 1)],
+            operation: Operation::ALL[usize::from(there >> 2 & 1)],
             price: (there & 8 != 0).then(|| Price {
                 version: self.text(),
                 currency: self.text(),
@@ -107,15 +107,6 @@ impl<'b> Choices<'b> {
 
     /// An entry of any kind.
     pub(super) fn entry(&mut self) -> LedgerEntry {
-        const STATUSES: [CallStatus; 7] = [
-            CallStatus::Open,
-            CallStatus::Ok,
-            CallStatus::VendorError,
-            CallStatus::ClientCancelled,
-            CallStatus::Cut,
-            CallStatus::Timeout,
-            CallStatus::Recovered,
-        ];
         let kind = self.byte();
         let id = self.id();
         match kind % 3 {
@@ -132,7 +123,7 @@ impl<'b> Choices<'b> {
             _ => {
                 let end = CallEnd {
                     at: Timestamp(self.number().cast_signed()),
-                    status: STATUSES[usize::from(self.byte()) % STATUSES.len()],
+                    status: CallStatus::ALL[usize::from(self.byte()) % CallStatus::ALL.len()],
                     http_status: self.flag().then(|| self.number() as u16),
                     usage: usage(self.seven()),
                     estimated: self.flag(),

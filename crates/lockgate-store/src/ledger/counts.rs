@@ -2,68 +2,43 @@
 
 use lockgate_model::ai::{Rates, Usage};
 
-pub(crate) fn counts(usage: &Usage) -> [u64; 7] {
-    [
-        usage.input,
-        usage.cache_read,
-        usage.cache_write,
-        usage.input_audio,
-        usage.output,
-        usage.reasoning,
-        usage.output_audio,
-    ]
+/// Both ways between a kind with one field per count and its row.
+macro_rules! rows {
+    ($kind:ident: $to:ident, $from:ident) => {
+        pub(crate) fn $to(it: &$kind) -> [u64; 7] {
+            [
+                it.input,
+                it.cache_read,
+                it.cache_write,
+                it.input_audio,
+                it.output,
+                it.reasoning,
+                it.output_audio,
+            ]
+        }
+
+        pub(crate) fn $from(row: [u64; 7]) -> $kind {
+            let [
+                input,
+                cache_read,
+                cache_write,
+                input_audio,
+                output,
+                reasoning,
+                output_audio,
+            ] = row;
+            $kind {
+                input,
+                cache_read,
+                cache_write,
+                input_audio,
+                output,
+                reasoning,
+                output_audio,
+            }
+        }
+    };
 }
 
-pub(crate) fn usage(counts: [u64; 7]) -> Usage {
-    let [
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    ] = counts;
-    Usage {
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    }
-}
-
-pub(crate) fn prices(rates: &Rates) -> [u64; 7] {
-    [
-        rates.input,
-        rates.cache_read,
-        rates.cache_write,
-        rates.input_audio,
-        rates.output,
-        rates.reasoning,
-        rates.output_audio,
-    ]
-}
-
-pub(crate) fn rates(prices: [u64; 7]) -> Rates {
-    let [
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    ] = prices;
-    Rates {
-        input,
-        cache_read,
-        cache_write,
-        input_audio,
-        output,
-        reasoning,
-        output_audio,
-    }
-}
+rows!(Usage: counts, usage);
+rows!(Rates: prices, rates);

@@ -11,7 +11,8 @@ use lockgate_model::ai::{
 };
 use lockgate_store::{Journal, JournalLimits, SqliteStore, Store as _};
 use proptest::prelude::*;
-use sqlx::Row as _;
+use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::{Row as _, SqlitePool};
 
 use crate::calls;
 use crate::sqlite::open;
@@ -63,20 +64,25 @@ impl Node {
     }
 }
 
-/// The database from outside.
+/// The database from outside; made when it is not there.
+async fn outside(folder: &Path) -> SqlitePool {
+    let options = SqliteConnectOptions::new()
+        .filename(folder.join("node.db"))
+        .create_if_missing(true);
+    SqlitePool::connect_with(options).await.unwrap()
+}
+
 async fn count(folder: &Path, query: &'static str) -> i64 {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("node.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let pool = outside(folder).await;
     let row = sqlx::query(query).fetch_one(&pool).await.unwrap();
     let count = row.get(0);
     pool.close().await;
     count
 }
 
-async fn change(folder: &Path, statement: &'static str) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(folder.join("node.db"));
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    sqlx::query(statement).execute(&pool).await.unwrap();
+async fn change(folder: &Path, statements: &'static str) {
+    let pool = outside(folder).await;
+    sqlx::raw_sql(statements).execute(&pool).await.unwrap();
     pool.close().await;
 }
 
@@ -289,15 +295,12 @@ async fn a_long_call_does_not_hold_the_files() {
     node.stop().await;
 }
 
-/// What the release before schema 3 and binary entries left behind: its rows, one open, and its segment.
+/// What the release before schema 3 and binary entries left behind: its rows, one open, and its
+/// segment.
 async fn old_home(folder: &Path) {
-    let options = sqlx::sqlite::SqliteConnectOptions::new()
-        .filename(folder.join("node.db"))
-        .create_if_missing(true);
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let schema = sqlx::AssertSqlSafe(include_str!("schema_2.sql"));
-    sqlx::raw_sql(schema).execute(&pool).await.unwrap();
-    pool.close().await;
+    change(folder, include_str!("../../migrations/0001_objects.sql")).await;
+    change(folder, include_str!("../../migrations/0002_ai.sql")).await;
+    change(folder, include_str!("release_2.sql")).await;
     let ledger = folder.join("ledger");
     fs_err::create_dir(&ledger).unwrap();
     let segment = include_bytes!("../../src/ledger/testdata/json.ledger");

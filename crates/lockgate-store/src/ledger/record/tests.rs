@@ -41,7 +41,7 @@ fn terms() -> impl Strategy<Value = Arc<CallTerms>> {
             rates: rates(per_token),
         });
     let names = [name(), name(), name(), name()];
-    let operation = prop_oneof![Just(Operation::Chat), Just(Operation::Embeddings)];
+    let operation = proptest::sample::select(Operation::ALL);
     let callers = [proptest::option::of(name()), proptest::option::of(name())];
     (names, callers, operation, proptest::option::of(price)).prop_map(
         |([route, alias, vendor, vendor_model], [consumer, api_key], operation, price)| {
@@ -60,15 +60,6 @@ fn terms() -> impl Strategy<Value = Arc<CallTerms>> {
 }
 
 fn ends() -> impl Strategy<Value = LedgerEntry> {
-    const STATUSES: [CallStatus; 7] = [
-        CallStatus::Open,
-        CallStatus::Ok,
-        CallStatus::VendorError,
-        CallStatus::ClientCancelled,
-        CallStatus::Cut,
-        CallStatus::Timeout,
-        CallStatus::Recovered,
-    ];
     let counts = prop_oneof![
         any::<[u64; 7]>(),
         Just([0; 7]),
@@ -76,7 +67,7 @@ fn ends() -> impl Strategy<Value = LedgerEntry> {
     ];
     let end = (
         any::<i64>(),
-        proptest::sample::select(&STATUSES[..]),
+        proptest::sample::select(CallStatus::ALL),
         any::<Option<u16>>(),
         counts,
         any::<bool>(),
