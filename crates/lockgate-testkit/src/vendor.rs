@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use serde_json::{Value, json};
 
 /// The key that the vendor wants.
@@ -91,6 +91,9 @@ struct Shared {
     stop: AtomicBool,
     /// Between two words.
     pace: Duration,
+    /// Streams stay where they are.
+    held: Mutex<bool>,
+    released: Condvar,
 }
 
 impl Vendor {
@@ -102,6 +105,8 @@ impl Vendor {
             log: Mutex::default(),
             stop: AtomicBool::new(false),
             pace,
+            held: Mutex::new(false),
+            released: Condvar::new(),
         });
         let server = Arc::clone(&shared);
         let thread = std::thread::spawn(move || serve(&listener, &server));
@@ -121,11 +126,23 @@ impl Vendor {
     pub fn log(&self) -> Vec<Seen> {
         self.shared.log.lock().clone()
     }
+
+    /// Streams say nothing after the word under way until [`Vendor::release`].
+    pub fn hold(&self) {
+        *self.shared.held.lock() = true;
+    }
+
+    /// Streams go on.
+    pub fn release(&self) {
+        *self.shared.held.lock() = false;
+        self.shared.released.notify_all();
+    }
 }
 
 impl Drop for Vendor {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
+        self.release();
         // Wakes the thread that accepts.
         let _ = TcpStream::connect(&self.address);
         if let Some(thread) = self.thread.take() {
@@ -318,6 +335,8 @@ impl Call<'_> {
             self.count(1);
             self.event(&chunk(r#"{"content":"tok "}"#, "null"))?;
             std::thread::park_timeout(self.shared.pace);
+            let mut held = self.shared.held.lock();
+            self.shared.released.wait_while(&mut held, |held| *held);
         }
         self.event(&chunk("{}", "\"stop\""))?;
         if asked {

@@ -111,7 +111,7 @@ fn check_refusal(got: &Got) -> Result<()> {
 fn a_full_disk_refuses_calls_before_the_vendor_and_ends_what_is_under_way() -> Result<()> {
     const STREAMS: usize = 4;
     const WORDS: u64 = 150;
-    let vendor = Vendor::start(Duration::from_millis(20))?;
+    let vendor = Vendor::start(Duration::ZERO)?;
     let world = example::ai_world(exe(), &folder("ai"), &vendor)?;
     world.add_settings(&format!("[ledger]\nsegment_bytes = {SEGMENT_BYTES}\n"))?;
     let Some(disk) = SmallDisk::mount(&world.home().join("node/ledger"), 16 * SEGMENT_BYTES)?
@@ -122,6 +122,8 @@ fn a_full_disk_refuses_calls_before_the_vendor_and_ends_what_is_under_way() -> R
     world.run(&["up", "--yes"])?.expect(0)?;
     let mut asker = Asker::new(&world)?;
     ensure!(asker.ask()?.status() == 200);
+    // Calls under way keep the segment that they began in, so the disk stays full.
+    vendor.hold();
     let streams: Vec<_> = (0..STREAMS)
         .map(|_| {
             let (n, body) = asker.body(true, WORDS);
@@ -134,7 +136,11 @@ fn a_full_disk_refuses_calls_before_the_vendor_and_ends_what_is_under_way() -> R
         .collect();
     wait_until("streams under way", LIMIT, || {
         let log = vendor.log();
-        Ok(log.iter().filter(|seen| seen.output > 1).count() == STREAMS)
+        Ok(log
+            .iter()
+            .filter(|seen| seen.body.contains("\"stream\":true"))
+            .count()
+            == STREAMS)
     })?;
     disk.fill()?;
     check_refusal(&asker.ask_until_refused()?)?;
@@ -155,6 +161,7 @@ fn a_full_disk_refuses_calls_before_the_vendor_and_ends_what_is_under_way() -> R
     ensure!(metrics(&world)?.contains("\nlockgate_ledger_refused_total 51\n"));
     let usage = world.run(&["ai", "usage"])?.expect(0)?;
     ensure!(usage.data.contains("fast"), "{}", usage.data);
+    vendor.release();
     for stream in streams {
         let (n, answer) = stream.join().map_err(|_| anyhow::anyhow!("panicked"))??;
         ensure!(answer.whole && answer.words == WORDS, "{answer:?}");
@@ -167,11 +174,15 @@ fn a_full_disk_refuses_calls_before_the_vendor_and_ends_what_is_under_way() -> R
     ensure!(logged(&world, "the ledger of AI calls is full")? == 1);
     ensure!(logged(&world, "the ledger of AI calls has room again")? == 1);
 
-    // A node that starts on a full disk refuses calls and serves the rest.
-    disk.fill()?;
+    // A node that starts on a full disk refuses calls and serves the rest. What it could remove
+    // would give it room, so nothing is left to remove.
+    wait_until("a ledger of one segment", LIMIT, || {
+        Ok(health(&world)?["segments"] == 1)
+    })?;
     lockgate_testkit::ledger::kill(&world)?;
+    disk.fill()?;
     world.run(&["node", "start"])?.expect(0)?;
-    asker.ask_until_refused()?;
+    check_refusal(&asker.ask()?)?;
     ensure!(health(&world)?["full"] == true);
     disk.free()?;
     asker.ask_until_taken()?;
