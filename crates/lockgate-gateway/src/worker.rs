@@ -7,8 +7,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{oneshot, watch};
-use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::MissedTickBehavior;
 
 use crate::conn::serve;
@@ -50,17 +51,12 @@ pub(crate) fn run(
     done: oneshot::Sender<std::io::Result<Left>>,
 ) {
     // Without signals and children, which would be looked after at every wait.
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .build();
-    let result = runtime.and_then(|runtime| {
-        let local = LocalSet::new();
-        let left = local.block_on(&runtime, work(Rc::new(core), listeners, phase));
-        // Tasks that were cut must drop inside the runtime.
-        runtime.block_on(local);
-        left
-    });
+        .build_local(LocalOptions::default());
+    let result =
+        runtime.and_then(|runtime| runtime.block_on(work(Rc::new(core), listeners, phase)));
     // Nobody waits any more when the gateway was dropped without a drain.
     let _ = done.send(result);
 }
