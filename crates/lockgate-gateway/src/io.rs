@@ -248,6 +248,27 @@ pub(crate) async fn within<T>(
     .await
 }
 
+/// Writes what `bytes` have after the first `written`, which grows.
+pub(crate) fn poll_write_all<L: Link>(
+    link: &mut L,
+    timer: &mut Timer,
+    bytes: &[u8],
+    written: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Stop>> {
+    while *written < bytes.len() {
+        match link.poll_write(cx, &[IoSlice::new(&bytes[*written..])]) {
+            Poll::Ready(Ok(n)) if n > 0 => *written += n,
+            Poll::Ready(Ok(_)) => {
+                return Poll::Ready(Err(Stop::Io(io::ErrorKind::WriteZero.into())));
+            }
+            Poll::Ready(Err(e)) => return Poll::Ready(Err(Stop::Io(e))),
+            Poll::Pending => return timer.poll(cx).map(|()| Err(Stop::Timeout)),
+        }
+    }
+    Poll::Ready(Ok(()))
+}
+
 /// Writes `first`, then `second`, together where the peer takes them together.
 pub(crate) async fn write_both<L: Link>(
     link: &mut L,

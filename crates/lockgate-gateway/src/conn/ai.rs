@@ -11,6 +11,7 @@ use lockgate_llm::{ChatRequest, Rewrite, Rewritten};
 use lockgate_model::ai as model;
 
 use self::call::Call;
+use self::relay::Relay;
 pub(crate) use self::terms::KnownTerms;
 use super::exchange::{Sent, attempt};
 use super::plan::{Plan, put_field};
@@ -103,7 +104,11 @@ pub(super) async fn exchange<L: Link>(
     };
     let answered = match &plan.ai {
         Some(Operation::Call(operation)) => {
-            Box::pin(call(conn, plan, trace, route, *operation)).await
+            // Apart, so that what a call needs up to its answer is gone while the answer streams.
+            match Box::pin(call(conn, plan, trace, route, *operation)).await {
+                Ok(relay) => relay.run(conn, trace).await,
+                Err(failure) => Err(failure),
+            }
         }
         Some(Operation::FindModel(alias)) => {
             local::find_model(conn, plan, trace, route, alias).await
@@ -113,13 +118,14 @@ pub(super) async fn exchange<L: Link>(
     answered.unwrap_or_else(Outcome::Refuse)
 }
 
-async fn call<L: Link>(
+/// Makes the call, up to the head of its answer.
+async fn call<'p, L: Link>(
     conn: &mut Conn<L>,
-    plan: &Plan,
+    plan: &'p Plan,
     trace: &mut Trace,
-    route: &AiRoute,
+    route: &'p AiRoute,
     operation: model::Operation,
-) -> Result<Outcome, Failure> {
+) -> Result<Relay<'p>, Failure> {
     let core = std::rc::Rc::clone(&conn.core);
     let kept = std::mem::replace(&mut conn.out, core.take_out());
     let body = body::read(conn, plan, trace).await?;
@@ -203,15 +209,15 @@ fn write_request<L>(
 }
 
 /// Sends the request in `conn.out`; each try is a call with its own row.
-async fn send<L: Link>(
+async fn send<'p, L: Link>(
     conn: &mut Conn<L>,
-    plan: &Plan,
+    plan: &'p Plan,
     trace: &mut Trace,
-    lane: &Lane,
+    lane: &'p Lane,
     start: &model::CallStart,
     hide_usage: bool,
     turn: u64,
-) -> Result<Outcome, Failure> {
+) -> Result<Relay<'p>, Failure> {
     let upstream = &plan.table.upstreams[lane.vendor.upstream as usize];
     trace.upstream = Some(upstream.name.clone());
     if upstream.endpoints.is_empty() {
@@ -231,8 +237,7 @@ async fn send<L: Link>(
             match attempt(conn, plan, trace, endpoint, wanted, &mut sent, &mut reused).await {
                 Ok((upstream, answer)) => {
                     let key = lane.vendor.key.as_ref();
-                    let relay = relay::Relay::new(plan, call, upstream, answer, key);
-                    return Box::pin(relay.run(conn, trace, hide_usage)).await;
+                    return Ok(Relay::new(plan, call, upstream, answer, key, hide_usage));
                 }
                 Err(failure) => failure,
             };

@@ -4,7 +4,7 @@
 use std::future::poll_fn;
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -430,25 +430,31 @@ pub(super) async fn from_upstream<L: Link>(
     conn: &mut Conn<L>,
     upstream: &mut Upstream,
 ) -> Result<usize, Woken> {
-    let (timer, buffers) = (&mut conn.timer, &conn.core.buffers);
-    poll_fn(|cx| {
-        let buffers = &mut buffers.borrow_mut();
-        match poll_fill(&mut upstream.link, &mut upstream.input, buffers, cx) {
-            Poll::Ready(Ok(n)) => return Poll::Ready(Ok(n)),
-            Poll::Ready(Err(e)) => return Poll::Ready(Err(Woken::Upstream(Stop::Io(e)))),
-            Poll::Pending => {}
+    poll_fn(|cx| poll_upstream(conn, upstream, cx)).await
+}
+
+/// What [`from_upstream`] does, for who does more in one wait.
+pub(super) fn poll_upstream<L: Link>(
+    conn: &mut Conn<L>,
+    upstream: &mut Upstream,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, Woken>> {
+    let buffers = &mut conn.core.buffers.borrow_mut();
+    match poll_fill(&mut upstream.link, &mut upstream.input, buffers, cx) {
+        Poll::Ready(Ok(n)) => return Poll::Ready(Ok(n)),
+        Poll::Ready(Err(e)) => return Poll::Ready(Err(Woken::Upstream(Stop::Io(e)))),
+        Poll::Pending => {}
+    }
+    while conn.input.is_empty() || conn.input.has_spare() {
+        match poll_fill(&mut conn.link, &mut conn.input, buffers, cx) {
+            Poll::Ready(Ok(n)) if n > 0 => {}
+            Poll::Ready(Ok(_)) => return Poll::Ready(Err(Woken::Gone("closed"))),
+            Poll::Ready(Err(_)) => return Poll::Ready(Err(Woken::Gone("reset"))),
+            Poll::Pending => break,
         }
-        while conn.input.is_empty() || conn.input.has_spare() {
-            match poll_fill(&mut conn.link, &mut conn.input, buffers, cx) {
-                Poll::Ready(Ok(n)) if n > 0 => {}
-                Poll::Ready(Ok(_)) => return Poll::Ready(Err(Woken::Gone("closed"))),
-                Poll::Ready(Err(_)) => return Poll::Ready(Err(Woken::Gone("reset"))),
-                Poll::Pending => break,
-            }
-        }
-        timer.poll(cx).map(|()| Err(Woken::Upstream(Stop::Timeout)))
-    })
-    .await
+    }
+    let timeout = conn.timer.poll(cx);
+    timeout.map(|()| Err(Woken::Upstream(Stop::Timeout)))
 }
 
 /// Sets the idle deadline of a body.

@@ -1,19 +1,22 @@
 //! Relays a vendor's answer, and settles the call before the client sees the end of it.
 
+use std::future::poll_fn;
+use std::task::{Context, Poll};
+
 use lockgate_diag::Secret;
 use lockgate_llm::{EventStream, check_answer, parse_usage};
 use lockgate_model::ai::{CallStatus, Usage};
 use tokio::time::Instant;
 
 use super::call::Call;
-use crate::conn::exchange::{LARGE_FROM, Woken, from_upstream, idle};
+use crate::conn::exchange::{LARGE_FROM, Woken, from_upstream, idle, poll_upstream};
 use crate::conn::forward::Answer;
 use crate::conn::plan::{Plan, put_field};
 use crate::conn::{Conn, Outcome};
 use crate::failure::{Failure, Kind, openai_error_event};
 use crate::h1::body::Piece;
 use crate::h1::write::{LAST_CHUNK, put_chunk};
-use crate::io::{Link, Stop, write_both};
+use crate::io::{Link, Stop, poll_write_all, write_both};
 use crate::trace::Trace;
 use crate::upstream::Upstream;
 
@@ -29,6 +32,8 @@ pub(super) struct Relay<'p> {
     upstream: Upstream,
     answer: Answer,
     key: Option<&'p Secret<String>>,
+    /// The client did not ask for the tokens of a stream: it must not see them.
+    hide_usage: bool,
     /// The client has got bytes.
     begun: bool,
 }
@@ -49,6 +54,7 @@ impl<'p> Relay<'p> {
         upstream: Upstream,
         answer: Answer,
         key: Option<&'p Secret<String>>,
+        hide_usage: bool,
     ) -> Self {
         call.http_status = Some(answer.status);
         Self {
@@ -57,6 +63,7 @@ impl<'p> Relay<'p> {
             upstream,
             answer,
             key,
+            hide_usage,
             begun: false,
         }
     }
@@ -66,14 +73,13 @@ impl<'p> Relay<'p> {
         mut self,
         conn: &mut Conn<L>,
         trace: &mut Trace,
-        hide_usage: bool,
     ) -> Result<Outcome, Failure> {
         trace.status = self.answer.status;
         put_field(&mut conn.out, b"x-request-id", &trace.id);
         conn.out.extend_from_slice(b"\r\n");
         let good = (200..300).contains(&self.answer.status);
         if good && self.answer.events {
-            return self.stream(conn, trace, hide_usage).await;
+            return self.stream(conn, trace).await;
         }
         let ended = if good {
             self.whole(conn, trace).await
@@ -201,11 +207,10 @@ impl<'p> Relay<'p> {
         mut self,
         conn: &mut Conn<L>,
         trace: &mut Trace,
-        hide_usage: bool,
     ) -> Result<Outcome, Failure> {
         // What is counted must keep its length.
         let counted = !self.answer.chunked_out && !self.answer.close_delimited_out;
-        let mut events = EventStream::new(hide_usage && !counted);
+        let mut events = EventStream::new(self.hide_usage && !counted);
         match self.events(conn, trace, &mut events).await {
             Ok(()) => Ok(self.done(conn)),
             Err(failure) => {
@@ -244,15 +249,20 @@ impl<'p> Relay<'p> {
                     self.upstream.input.consume(n);
                 }
                 Read::Wait => {
-                    self.pass_on(conn, trace, events, &mut ready).await?;
-                    self.wait(conn).await?;
+                    if self.prepare(conn, trace, events, &mut ready)? {
+                        self.turn(conn, trace).await?;
+                    } else {
+                        self.wait(conn).await?;
+                    }
                 }
                 Read::End => break,
             }
         }
         let seen = events.seen();
         if !seen.done && !seen.failed {
-            self.pass_on(conn, trace, events, &mut ready).await?;
+            if self.prepare(conn, trace, events, &mut ready)? {
+                self.flush(conn, trace).await?;
+            }
             return Err(Failure::because(Kind::Truncated, "its stream has no end"));
         }
         self.record(events)?;
@@ -260,21 +270,22 @@ impl<'p> Relay<'p> {
         self.finish(conn, trace).await
     }
 
-    /// Passes on whole events; the head of the answer goes with the first of them.
-    async fn pass_on<L: Link>(
+    /// Makes whole events ready to be written, if there are any; the head of the answer goes with
+    /// the first of them.
+    fn prepare<L>(
         &mut self,
         conn: &mut Conn<L>,
         trace: &mut Trace,
         events: &EventStream,
         ready: &mut Vec<u8>,
-    ) -> Result<(), Failure> {
+    ) -> Result<bool, Failure> {
         if ready.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.record(events)?;
         self.put(conn, trace, ready);
         ready.clear();
-        self.flush(conn, trace).await
+        Ok(true)
     }
 
     /// Records what a stream has told so far, before it is passed on: its end, or how far it is.
@@ -310,14 +321,58 @@ impl<'p> Relay<'p> {
 
     /// Waits for more of the answer, and watches the client meanwhile.
     async fn wait<L: Link>(&mut self, conn: &mut Conn<L>) -> Result<(), Failure> {
-        if self.answer.body.expected() > LARGE_FROM && self.upstream.input.has_spare() {
-            conn.core
-                .buffers
-                .borrow_mut()
-                .enlarge(&mut self.upstream.input);
-        }
+        self.make_room(conn);
         idle(conn, self.plan, self.plan.route().timeouts.idle);
-        match from_upstream(conn, &mut self.upstream).await {
+        let heard = from_upstream(conn, &mut self.upstream).await;
+        self.heard(heard)
+    }
+
+    /// Writes what is prepared, then waits for more of the answer: in one wait, because a stream
+    /// comes here with every event.
+    async fn turn<L: Link>(
+        &mut self,
+        conn: &mut Conn<L>,
+        trace: &mut Trace,
+    ) -> Result<(), Failure> {
+        self.make_room(conn);
+        let time = self.plan.route().timeouts.idle;
+        idle(conn, self.plan, time);
+        let mut written = 0;
+        let mut waited = false;
+        let heard = poll_fn(|cx| {
+            if !conn.out.is_empty() {
+                match poll_write(conn, &mut written, cx) {
+                    Poll::Pending => {
+                        waited = true;
+                        return Poll::Pending;
+                    }
+                    Poll::Ready(Err(stop)) => return Poll::Ready(Err(stopped(stop))),
+                    Poll::Ready(Ok(())) => {}
+                }
+                conn.out.clear();
+                self.begin(conn, trace);
+                if waited {
+                    idle(conn, self.plan, time);
+                }
+            }
+            poll_upstream(conn, &mut self.upstream, cx).map(Ok)
+        })
+        .await;
+        self.begun = true;
+        self.heard(heard?)
+    }
+
+    /// A large answer is read in large pieces.
+    fn make_room<L>(&mut self, conn: &mut Conn<L>) {
+        if self.answer.body.expected() > LARGE_FROM && self.upstream.input.has_spare() {
+            let mut buffers = conn.core.buffers.borrow_mut();
+            buffers.enlarge(&mut self.upstream.input);
+        }
+    }
+
+    /// What a wait for the answer means.
+    fn heard(&mut self, heard: Result<usize, Woken>) -> Result<(), Failure> {
+        match heard {
             Ok(0) if self.answer.body.ends_on_close() => {
                 self.answer.body.close();
                 Ok(())
@@ -335,6 +390,14 @@ impl<'p> Relay<'p> {
                 }
                 .into())
             }
+        }
+    }
+
+    /// The client has got bytes of the answer.
+    fn begin<L>(&mut self, conn: &Conn<L>, trace: &mut Trace) {
+        if !std::mem::replace(&mut self.begun, true) {
+            let now = conn.core.shared.clock.monotonic();
+            trace.first_byte = now.saturating_sub(trace.started);
         }
     }
 
@@ -366,16 +429,28 @@ impl<'p> Relay<'p> {
         trace: &mut Trace,
     ) -> Result<(), Failure> {
         idle(conn, self.plan, self.plan.route().timeouts.idle);
-        let sent = write_both(&mut conn.link, &mut conn.timer, &conn.out, &[]).await;
+        let mut written = 0;
+        let sent = poll_fn(|cx| poll_write(conn, &mut written, cx)).await;
         conn.out.clear();
-        if !std::mem::replace(&mut self.begun, true) {
-            let now = conn.core.shared.clock.monotonic();
-            trace.first_byte = now.saturating_sub(trace.started);
-        }
-        sent.map_err(|stop| match stop {
-            Stop::Io(e) => Failure::because(Kind::Gone, e),
-            Stop::Timeout => Failure::because(Kind::Gone, "stopped reading"),
-        })
+        self.begin(conn, trace);
+        sent.map_err(stopped)
+    }
+}
+
+/// Writes what `conn.out` has after its first `written` bytes.
+fn poll_write<L: Link>(
+    conn: &mut Conn<L>,
+    written: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Stop>> {
+    poll_write_all(&mut conn.link, &mut conn.timer, &conn.out, written, cx)
+}
+
+/// A client that took not all of the answer.
+fn stopped(stop: Stop) -> Failure {
+    match stop {
+        Stop::Io(e) => Failure::because(Kind::Gone, e),
+        Stop::Timeout => Failure::because(Kind::Gone, "stopped reading"),
     }
 }
 
