@@ -245,6 +245,9 @@ impl<'p> Relay<'p> {
         loop {
             match self.read()? {
                 Read::Data(n) => {
+                    if ready.capacity() == 0 {
+                        ready = conn.core.take_out();
+                    }
                     events.push(&self.upstream.input.filled()[..n], &mut ready);
                     self.upstream.input.consume(n);
                 }
@@ -284,7 +287,7 @@ impl<'p> Relay<'p> {
         }
         self.record(events)?;
         self.put(conn, trace, ready);
-        ready.clear();
+        conn.core.give_out(std::mem::take(ready));
         Ok(true)
     }
 
@@ -328,7 +331,8 @@ impl<'p> Relay<'p> {
     }
 
     /// Writes what is prepared, then waits for more of the answer: in one wait, because a stream
-    /// comes here with every event.
+    /// comes here with every event. While it waits it holds no buffer, so that all streams of a core
+    /// write through the same warm ones.
     async fn turn<L: Link>(
         &mut self,
         conn: &mut Conn<L>,
@@ -349,7 +353,7 @@ impl<'p> Relay<'p> {
                     Poll::Ready(Err(stop)) => return Poll::Ready(Err(stopped(stop))),
                     Poll::Ready(Ok(())) => {}
                 }
-                conn.out.clear();
+                conn.core.give_out(std::mem::take(&mut conn.out));
                 self.begin(conn, trace);
                 if waited {
                     idle(conn, self.plan, time);
@@ -404,6 +408,9 @@ impl<'p> Relay<'p> {
     /// Appends data of the answer to what is written next.
     fn put<L>(&self, conn: &mut Conn<L>, trace: &mut Trace, data: &[u8]) {
         trace.response_bytes += data.len() as u64;
+        if conn.out.capacity() == 0 {
+            conn.out = conn.core.take_out();
+        }
         if self.answer.chunked_out {
             put_chunk(&mut conn.out, data);
         } else {
