@@ -270,6 +270,7 @@ impl<'p> Relay<'p> {
         }
         self.record(events)?;
         self.put(conn, trace, &ready);
+        conn.core.give_out(ready);
         self.finish(conn, trace).await
     }
 
