@@ -248,27 +248,6 @@ pub(crate) async fn within<T>(
     .await
 }
 
-/// Writes what `bytes` have after the first `written`, which grows.
-pub(crate) fn poll_write_all<L: Link>(
-    link: &mut L,
-    timer: &mut Timer,
-    bytes: &[u8],
-    written: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Stop>> {
-    while *written < bytes.len() {
-        match link.poll_write(cx, &[IoSlice::new(&bytes[*written..])]) {
-            Poll::Ready(Ok(n)) if n > 0 => *written += n,
-            Poll::Ready(Ok(_)) => {
-                return Poll::Ready(Err(Stop::Io(io::ErrorKind::WriteZero.into())));
-            }
-            Poll::Ready(Err(e)) => return Poll::Ready(Err(Stop::Io(e))),
-            Poll::Pending => return timer.poll(cx).map(|()| Err(Stop::Timeout)),
-        }
-    }
-    Poll::Ready(Ok(()))
-}
-
 /// Writes `first`, then `second`, together where the peer takes them together.
 pub(crate) async fn write_both<L: Link>(
     link: &mut L,
@@ -276,20 +255,37 @@ pub(crate) async fn write_both<L: Link>(
     first: &[u8],
     second: &[u8],
 ) -> Result<(), Stop> {
-    let (mut first, mut second) = (first, second);
-    while !(first.is_empty() && second.is_empty()) {
-        let n = within(timer, |cx| match (first.is_empty(), second.is_empty()) {
-            (false, true) => link.poll_write(cx, &[IoSlice::new(first)]),
-            (true, _) => link.poll_write(cx, &[IoSlice::new(second)]),
-            (false, false) => link.poll_write(cx, &[IoSlice::new(first), IoSlice::new(second)]),
-        })
-        .await?;
-        if n == 0 {
-            return Err(Stop::Io(io::ErrorKind::WriteZero.into()));
+    let mut written = 0;
+    poll_fn(|cx| poll_write_both(link, timer, [first, second], &mut written, cx)).await
+}
+
+/// What [`write_both`] does, for who does more in one wait; `written` counts the bytes of both.
+pub(crate) fn poll_write_both<L: Link>(
+    link: &mut L,
+    timer: &mut Timer,
+    [first, second]: [&[u8]; 2],
+    written: &mut usize,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), Stop>> {
+    loop {
+        let of_first = first.get(*written..).unwrap_or_default();
+        let of_second = second.get(written.saturating_sub(first.len())..);
+        let of_second = of_second.unwrap_or_default();
+        let wrote = match (of_first.is_empty(), of_second.is_empty()) {
+            (true, true) => return Poll::Ready(Ok(())),
+            (false, true) => link.poll_write(cx, &[IoSlice::new(of_first)]),
+            (true, false) => link.poll_write(cx, &[IoSlice::new(of_second)]),
+            (false, false) => {
+                link.poll_write(cx, &[IoSlice::new(of_first), IoSlice::new(of_second)])
+            }
+        };
+        match wrote {
+            Poll::Ready(Ok(0)) => {
+                return Poll::Ready(Err(Stop::Io(io::ErrorKind::WriteZero.into())));
+            }
+            Poll::Ready(Ok(n)) => *written += n,
+            Poll::Ready(Err(e)) => return Poll::Ready(Err(Stop::Io(e))),
+            Poll::Pending => return timer.poll(cx).map(|()| Err(Stop::Timeout)),
         }
-        let of_first = n.min(first.len());
-        first = &first[of_first..];
-        second = &second[(n - of_first).min(second.len())..];
     }
-    Ok(())
 }

@@ -2,43 +2,33 @@
 
 use lockgate_model::ai::{Rates, Usage};
 
-/// Both ways between a kind with one field per count and its row.
+/// Both ways between the kinds with one field per count and their rows, from the order of fields.
 macro_rules! rows {
-    ($kind:ident: $to:ident, $from:ident) => {
-        pub(crate) fn $to(it: &$kind) -> [u64; 7] {
-            [
-                it.input,
-                it.cache_read,
-                it.cache_write,
-                it.input_audio,
-                it.output,
-                it.reasoning,
-                it.output_audio,
-            ]
+    ($($field:ident),*) => {
+        pub(crate) fn counts(it: &Usage) -> [u64; 7] {
+            [$(it.$field),*]
         }
 
-        pub(crate) fn $from(row: [u64; 7]) -> $kind {
-            let [
-                input,
-                cache_read,
-                cache_write,
-                input_audio,
-                output,
-                reasoning,
-                output_audio,
-            ] = row;
-            $kind {
-                input,
-                cache_read,
-                cache_write,
-                input_audio,
-                output,
-                reasoning,
-                output_audio,
-            }
+        pub(crate) fn usage([$($field),*]: [u64; 7]) -> Usage {
+            Usage { $($field),* }
+        }
+
+        pub(crate) fn prices(it: &Rates) -> [u64; 7] {
+            [$(it.$field),*]
+        }
+
+        pub(crate) fn rates([$($field),*]: [u64; 7]) -> Rates {
+            Rates { $($field),* }
         }
     };
 }
 
-rows!(Usage: counts, usage);
-rows!(Rates: prices, rates);
+rows!(
+    input,
+    cache_read,
+    cache_write,
+    input_audio,
+    output,
+    reasoning,
+    output_audio
+);

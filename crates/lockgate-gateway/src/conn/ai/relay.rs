@@ -1,7 +1,7 @@
 //! Relays a vendor's answer, and settles the call before the client sees the end of it.
 
 use std::future::poll_fn;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use lockgate_diag::Secret;
 use lockgate_llm::{EventStream, check_answer, parse_usage};
@@ -16,7 +16,7 @@ use crate::conn::{Conn, Outcome};
 use crate::failure::{Failure, Kind, openai_error_event};
 use crate::h1::body::Piece;
 use crate::h1::write::{LAST_CHUNK, put_chunk};
-use crate::io::{Link, Stop, poll_write_all, write_both};
+use crate::io::{Link, Stop, poll_write_both, write_both};
 use crate::trace::Trace;
 use crate::upstream::Upstream;
 
@@ -346,16 +346,17 @@ impl<'p> Relay<'p> {
         let mut waited = false;
         let heard = poll_fn(|cx| {
             if !conn.out.is_empty() {
-                match poll_write(conn, &mut written, cx) {
-                    Poll::Pending => {
-                        waited = true;
-                        return Poll::Pending;
-                    }
-                    Poll::Ready(Err(stop)) => return Poll::Ready(Err(stopped(stop))),
-                    Poll::Ready(Ok(())) => {}
-                }
+                let (link, timer) = (&mut conn.link, &mut conn.timer);
+                let sent = poll_write_both(link, timer, [&conn.out, &[]], &mut written, cx);
+                let Poll::Ready(sent) = sent else {
+                    waited = true;
+                    return Poll::Pending;
+                };
                 conn.core.give_out(std::mem::take(&mut conn.out));
                 self.begin(conn, trace);
+                if let Err(stop) = sent {
+                    return Poll::Ready(Err(stopped(stop)));
+                }
                 if waited {
                     idle(conn, self.plan, time);
                 }
@@ -363,7 +364,6 @@ impl<'p> Relay<'p> {
             poll_upstream(conn, &mut self.upstream, cx).map(Ok)
         })
         .await;
-        self.begun = true;
         self.heard(heard?)
     }
 
@@ -437,21 +437,11 @@ impl<'p> Relay<'p> {
         trace: &mut Trace,
     ) -> Result<(), Failure> {
         idle(conn, self.plan, self.plan.route().timeouts.idle);
-        let mut written = 0;
-        let sent = poll_fn(|cx| poll_write(conn, &mut written, cx)).await;
+        let sent = write_both(&mut conn.link, &mut conn.timer, &conn.out, &[]).await;
         conn.out.clear();
         self.begin(conn, trace);
         sent.map_err(stopped)
     }
-}
-
-/// Writes what `conn.out` has after its first `written` bytes.
-fn poll_write<L: Link>(
-    conn: &mut Conn<L>,
-    written: &mut usize,
-    cx: &mut Context<'_>,
-) -> Poll<Result<(), Stop>> {
-    poll_write_all(&mut conn.link, &mut conn.timer, &conn.out, written, cx)
 }
 
 /// A client that took not all of the answer.
